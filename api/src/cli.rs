@@ -102,15 +102,16 @@ pub enum AppCommand {
         #[arg(long, conflicts_with = "origins")]
         none: bool,
     },
-    /// Show the usage of an app by day, UTC.
+    /// Show the usage of an app by whole days, UTC.
     Usage {
         /// Id of the app.
         app: String,
-        /// First day, such as 2026-01-31; by default the first of the month of the last day.
-        #[arg(long, value_parser = day)]
+        /// First day, such as 2026-01-31, or a time of it, such as 2026-01-31T12:00:00Z; by default
+        /// the first day of the month of the last day.
+        #[arg(long, value_parser = day_or_time)]
         from: Option<Timestamp>,
-        /// Last day; by default today.
-        #[arg(long, value_parser = day)]
+        /// Last day, or a time of it; by default today.
+        #[arg(long, value_parser = day_or_time)]
         to: Option<Timestamp>,
         /// Print CSV.
         #[arg(long)]
@@ -215,8 +216,11 @@ fn most(text: &str) -> Result<Most, String> {
     most.map(|most| Most(Some(most))).ok_or_else(|| format!("must be 1 to {}, or none", AppLimit::MAX))
 }
 
-fn day(text: &str) -> Result<Timestamp, String> {
-    Timestamp::day(text).map(|(first, _)| first).ok_or_else(|| "must be a day, such as 2026-01-31".to_owned())
+/// Reads a day or a time, as the queries of REST have them.
+fn day_or_time(text: &str) -> Result<Timestamp, String> {
+    let day = || Timestamp::day(text).map(|(first, _)| first);
+    let problem = || "must be a day, such as 2026-01-31, or a time with its offset, such as 2026-01-31T12:00:00Z";
+    Timestamp::read(text).or_else(day).ok_or_else(|| problem().to_owned())
 }
 
 /// Reads a file with a list of identity sources.
@@ -331,6 +335,23 @@ async fn app(
         AppCommand::Key(KeyCommand::Revoke { app, key }) => {
             admin.revoke_key(&AppId::parse(&app)?, &AppKeyId::parse(&key)?, now()).await?;
             Ok(json!({ "revoked": key }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+    use super::*;
+
+    #[test]
+    fn a_period_of_usage_is_given_by_days_or_times_as_in_rest() {
+        let day = Timestamp::parse("2026-01-31T00:00:00Z").unwrap();
+        for text in ["2026-01-31", "2026-01-31T12:30:00Z", "2026-02-01T01:00:00+02:00"] {
+            assert_eq!(day_or_time(text).unwrap().day_start(), day, "{text}");
+        }
+        for text in ["2026-01", "yesterday", "2026-01-31T12:30:00", ""] {
+            assert!(day_or_time(text).is_err(), "{text}");
         }
     }
 }

@@ -72,8 +72,8 @@ pub enum WebhookCommand {
         #[arg(long, value_parser = state)]
         state: Option<DeliveryState>,
         /// Only events of this call.
-        #[arg(long)]
-        call: Option<String>,
+        #[arg(long, value_parser = call)]
+        call: Option<CallId>,
         /// Next page.
         #[arg(long, value_parser = position)]
         after: Option<DeliveryPosition>,
@@ -100,6 +100,12 @@ fn state(text: &str) -> Result<DeliveryState, String> {
     let all = DeliveryState::ALL;
     let names = || all.map(DeliveryState::as_str).join(", ");
     all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| format!("must be one of {}", names()))
+}
+
+fn call(text: &str) -> Result<CallId, String> {
+    // Events have the id in lower case.
+    let id = CallId::parse(&text.to_ascii_lowercase()).ok().filter(|id| id.as_str().len() == 24);
+    id.ok_or_else(|| "must be the id of a call: 24 hexadecimal digits".to_owned())
 }
 
 fn position(text: &str) -> Result<DeliveryPosition, String> {
@@ -145,7 +151,6 @@ pub(crate) async fn run(
             Ok(json!(PingView::new(ping.event_id, ping.attempt, took_ms)))
         }
         WebhookCommand::Deliveries { webhook, state, call, after, limit } => {
-            let call = call.as_deref().map(CallId::parse).transpose()?;
             let filter = (state, call.as_ref());
             let page = admin.deliveries(&WebhookId::parse(&webhook)?, filter, after.as_ref(), limit).await?;
             Ok(json!(DeliveriesView::new(page, limit)))

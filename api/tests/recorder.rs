@@ -112,6 +112,13 @@ impl Bed {
         self.database().await.client().database("admin").run_command(fail).await.unwrap();
     }
 
+    /// Returns the number of reads of outboxes. Nothing else in these tests reads a range.
+    async fn outbox_reads(&self) -> u64 {
+        let stats: String = self.redis.query(cmd("INFO").arg("commandstats")).await.unwrap();
+        let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_xrange:calls=")?.split(',').next());
+        calls.map_or(0, |calls| calls.parse().unwrap())
+    }
+
     /// Gives the lease of a partition to another owner, who does not record; or takes it back.
     async fn steal(&self, partition: Partition, stolen: bool) {
         let key = Keys::new("sb", PARTITIONS).lease(partition);
@@ -382,8 +389,10 @@ async fn a_dead_fact_is_counted_once_although_its_flush_is_repeated() {
     let rooms = connect_pod(&bed.redis.url(), PARTITIONS).await;
     let (_recorder, _stop) = record(rooms, &bed.records, directory, RecorderOptions::default());
     until("the dead fact to be stored", async || bed.records.dead_facts().await.unwrap().len() == 1).await;
-    // The flush is repeated after 100 and after 200 ms.
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    // A flush reads each outbox once, and begins when the one before it has ended. So three reads
+    // of all outboxes are two repetitions at least.
+    let read = bed.outbox_reads().await;
+    until("two repetitions of the flush", async || bed.outbox_reads().await >= read + 3 * u64::from(PARTITIONS)).await;
     assert_eq!(bed.waiting().await, 1, "it waits");
     bed.fail("find", "apps", false).await;
     bed.until_recorded().await;

@@ -18,6 +18,7 @@ use crate::http::describe::{Access, Argument, Operation};
 use crate::http::error::ApiError;
 use crate::http::extract::{ValidJson, json_object};
 use crate::http::fields::{Fields, Input};
+use crate::http::query_names;
 
 /// Header with the key by which a repeated request is recognized.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -63,6 +64,7 @@ impl<S: Scope> FromRequestParts<App> for Backend<S> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let key = identify(parts, app).await?;
         key.authorize(S::SCOPE)?;
+        query_names::check(parts)?;
         Ok(Self(key, PhantomData))
     }
 }
@@ -71,6 +73,7 @@ impl<S: Scope> Argument for Backend<S> {
     fn describe(operation: &mut Operation) {
         operation.access = Access::Backends(S::SCOPE);
         operation.refuse([Code::Unauthorized, Code::InvalidCredentials, Code::KeyRevoked, Code::Forbidden]);
+        operation.refuse([Code::ValidationError]);
     }
 }
 

@@ -19,6 +19,7 @@ use switchboard_core::wire::well_formed::to_well_formed;
 use switchboard_rooms::RevocationReason;
 
 use crate::app::App;
+use crate::http::accept::prefers_csv;
 use crate::http::describe::{Access, Argument, Operation};
 use crate::http::error::ApiError;
 use crate::http::fields::{Description, Fields, Input};
@@ -184,16 +185,15 @@ impl Argument for UserAgent {
     fn describe(_: &mut Operation) {}
 }
 
-/// Whether the client asks for CSV in place of JSON, with `Accept: text/csv`.
+/// Whether the client prefers CSV to JSON, by `Accept`.
 pub struct WantsCsv(pub bool);
 
 impl FromRequestParts<App> for WantsCsv {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
-        let accepted = parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let media_type = |range: &str| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        Ok(Self(accepted.flat_map(|value| value.split(',')).any(|range| media_type(range) == "text/csv")))
+        let accept = parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        Ok(Self(prefers_csv(accept)))
     }
 }
 
@@ -247,19 +247,26 @@ impl<T: Input> Argument for JsonChange<T> {
     }
 }
 
-/// Reads the JSON object in a request's body.
+/// Reads the JSON object in a request's body. Every body with fields is read here, so that a
+/// request without a body is the same as one with `{}` on every route.
 pub(crate) async fn json_object(request: Request, app: &App) -> Result<Map<String, Value>, ApiError> {
-    if !is_json(request.headers()) {
+    let has_type = request.headers().contains_key(header::CONTENT_TYPE);
+    if has_type && !is_json(request.headers()) {
         return Err(Code::UnsupportedMediaType.into());
     }
     if is_compressed(request.headers()) {
         return Err(Refusal::new(Code::UnsupportedMediaType, "The body must not be compressed").into());
     }
-    let body =
-        Bytes::from_request(request, app).await.map_err(|rejection| match rejection.into_response().status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::from(Code::PayloadTooLarge),
-            _ => Refusal::new(Code::InvalidInput, "The body could not be read").into(),
-        })?;
+    let body = match Bytes::from_request(request, app).await {
+        Ok(body) if body.is_empty() => return Ok(Map::new()),
+        // A body of an unknown kind.
+        _ if !has_type => return Err(Code::UnsupportedMediaType.into()),
+        Ok(body) => body,
+        Err(rejection) => match rejection.into_response().status() {
+            StatusCode::PAYLOAD_TOO_LARGE => return Err(Code::PayloadTooLarge.into()),
+            _ => return Err(Refusal::new(Code::InvalidInput, "The body could not be read").into()),
+        },
+    };
     if !is_shallow(&body) {
         return Err(Refusal::new(Code::InvalidInput, "The body nests more than 16 levels deep").into());
     }

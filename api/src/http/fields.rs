@@ -18,11 +18,12 @@ use switchboard_core::domain::{
     AppLimit, AppLimits, CallPermissions, CallSettings, Code, EmailAddress, FieldError, IdentitySource,
     PermissionsChange, Refusal, RoomName, SettingInfo, SettingsChange, Timestamp, UserId, names,
 };
+use switchboard_core::web_url::is_web_url;
 use switchboard_core::wire::whole_number;
 
 /// Most unknown fields that a refusal names, and characters of a name that it shows.
-const UNKNOWN_FIELDS_SHOWN: usize = 10;
-const UNKNOWN_NAME_SHOWN: usize = 40;
+pub(crate) const UNKNOWN_FIELDS_SHOWN: usize = 10;
+pub(crate) const UNKNOWN_NAME_SHOWN: usize = 40;
 /// Longest cursor, in characters.
 const CURSOR_MAX: usize = 2048;
 
@@ -157,9 +158,10 @@ impl Fields {
         self.values.contains_key(field).then(|| read(self))
     }
 
-    /// Reads a field of a partial change that must not be null.
-    pub fn change_to<T>(&mut self, field: &'static str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        self.change(field, |fields| if fields.require(field) { read(fields) } else { None }).flatten()
+    /// Reads a field of a partial change that null does not remove: null counts as missing. For
+    /// fields whose reader has a value for a missing one.
+    pub fn change_to<T>(&mut self, field: &'static str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        (self.description.is_some() || self.has(field)).then(|| read(self))
     }
 
     /// Records the schema of a field when the input is described. A field that is not required also
@@ -272,23 +274,33 @@ impl Fields {
         Some(text)
     }
 
-    /// Reads a required e-mail address, in the form in which it is stored.
+    /// Reads a required e-mail address, as [`Fields::optional_email`] does.
     pub fn email(&mut self, field: &'static str) -> String {
-        let text = self.line(field, 3..=254);
+        if !self.require(field) {
+            return String::new();
+        }
+        self.optional_email(field).unwrap_or_default()
+    }
+
+    /// Reads an e-mail address, in the form in which it is stored.
+    pub fn optional_email(&mut self, field: &'static str) -> Option<String> {
+        let text = self.optional_line(field, 3..=254);
         self.describe(field, || json!({ "type": "string", "format": "email", "minLength": 3, "maxLength": 254 }));
-        let email = EmailAddress::parse(&text);
-        if !text.is_empty() && email.is_none() {
+        let email = EmailAddress::parse(&text?);
+        if email.is_none() {
             self.reject(field, "must be an e-mail address");
         }
-        email.map_or_else(String::new, |email| email.as_str().to_owned())
+        email.map(|email| email.as_str().to_owned())
     }
 
     /// Reads an `http` or `https` URL of at most `max` characters.
     pub fn web_url(&mut self, field: &'static str, max: usize) -> Option<String> {
         let url = self.optional_line(field, 1..=max);
-        self.describe(field, || json!({ "type": "string", "pattern": "^https?://", "maxLength": max }));
-        let is_web = |url: &String| url.starts_with("https://") || url.starts_with("http://");
-        if url.as_ref().is_some_and(|url| !is_web(url)) {
+        self.describe(
+            field,
+            || json!({ "type": "string", "format": "uri", "pattern": "^https?://", "maxLength": max }),
+        );
+        if url.as_deref().is_some_and(|url| !is_web_url(url)) {
             self.reject(field, "must be an http or https URL");
         }
         url
@@ -480,20 +492,22 @@ impl Fields {
 
     /// Reads the permissions of an app's user in calls. A missing one is true.
     pub fn permissions(&mut self, field: &'static str) -> Option<CallPermissions> {
-        self.describe(field, || permissions_schema(&json!({ "type": "boolean", "default": true })));
+        self.describe(field, || permissions_schema(&json!({ "type": ["boolean", "null"], "default": true })));
         self.flags(field)
     }
 
     /// Reads a change of some permissions. A missing one stays.
     pub fn permissions_change(&mut self, field: &'static str) -> Option<PermissionsChange> {
-        self.describe(field, || permissions_schema(&json!({ "type": "boolean" })));
+        self.describe(field, || permissions_schema(&json!({ "type": ["boolean", "null"] })));
         self.flags(field)
     }
 
     fn flags<T: DeserializeOwned>(&mut self, field: &'static str) -> Option<T> {
-        let value = self.take(field)?;
-        // A list would be read as the fields in their order.
-        let flags = value.is_object().then(|| T::deserialize(value).ok()).flatten();
+        // A list would be read as the fields in their order. Null counts as missing.
+        let flags = match self.take(field)? {
+            Value::Object(flags) => T::deserialize(Value::Object(without_nulls(flags))).ok(),
+            _ => None,
+        };
         if flags.is_none() {
             let names = CallPermissions::NAMES.join(", ");
             self.reject(field, format!("must be an object with true or false in {names} alone"));
@@ -594,6 +608,12 @@ impl Fields {
     }
 }
 
+/// Removes the fields of an object that are null.
+fn without_nulls(mut fields: Map<String, Value>) -> Map<String, Value> {
+    fields.retain(|_, value| !value.is_null());
+    fields
+}
+
 /// Returns the JSON schema of the id of an app's user.
 fn app_user_schema() -> Value {
     json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,40}$" })
@@ -659,7 +679,7 @@ fn inlined(mut schema: Value) -> Value {
 fn settings_schema() -> Value {
     let schema = |info: &SettingInfo| {
         let SettingInfo { name, default, description } = *info;
-        (name.to_owned(), json!({ "type": "boolean", "default": default, "description": description }))
+        (name.to_owned(), json!({ "type": ["boolean", "null"], "default": default, "description": description }))
     };
     let properties: Map<_, _> = CallSettings::ALL.iter().map(schema).collect();
     json!({ "type": "object", "properties": properties })

@@ -10,7 +10,9 @@
 //! | `drain` | reads the rest of a body that a handler has not read |
 //! | `fields` | reads and validates the fields of a body or a query |
 //! | `describe` | what a handler's argument adds to the OpenAPI document |
+//! | `accept` | the media type that a client prefers |
 //! | `extract` | arguments of handlers: identity, body, query, path |
+//! | `query_names` | refuses unknown parameters of backends and operators |
 //! | `operators` | arguments of handlers that operators call |
 //! | `app_key` | arguments of handlers that backends of apps call |
 //! | `request_bounds` | bounds on the requests of one address, before routing |
@@ -19,6 +21,7 @@
 //! | `page` | files of the web page |
 //! | `server` | accepts connections, within limits |
 
+pub mod accept;
 pub mod app_key;
 pub mod describe;
 pub mod drain;
@@ -30,6 +33,7 @@ pub mod layers;
 pub mod operators;
 pub(crate) mod page;
 pub mod paging;
+pub mod query_names;
 pub mod rate_limit;
 pub mod request_bounds;
 pub mod route;

@@ -9,6 +9,7 @@ use switchboard_core::domain::{Code, Refusal};
 use crate::app::App;
 use crate::http::describe::{Access, Argument, Operation};
 use crate::http::error::ApiError;
+use crate::http::query_names;
 
 /// Header with an operator's API key.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -40,7 +41,7 @@ impl FromRequestParts<App> for OperatorWrite {
 impl Argument for OperatorRead {
     fn describe(operation: &mut Operation) {
         operation.access = Access::Operators;
-        operation.refuse([Code::Unauthorized, Code::RouteNotFound]);
+        operation.refuse([Code::Unauthorized, Code::RouteNotFound, Code::ValidationError]);
     }
 }
 
@@ -65,5 +66,6 @@ fn identify(parts: &Parts, app: &App, needed: Scope) -> Result<String, ApiError>
         tracing::warn!(target: "audit", operator = name, "operator key lacks write scope");
         return Err(Code::Forbidden.into());
     }
+    query_names::check(parts)?;
     Ok(name.to_owned())
 }

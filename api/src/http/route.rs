@@ -3,13 +3,14 @@
 
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use http::{Method, StatusCode};
 use schemars::{JsonSchema, SchemaGenerator};
 use switchboard_core::domain::Code;
 
 use crate::app::App;
 use crate::http::describe::{Arguments, Operation, Success};
+use crate::http::query_names::QueryNames;
 use crate::http::rate_limit::{RouteBounds, limit};
 use crate::limits::Class;
 
@@ -181,7 +182,8 @@ impl Route {
 pub fn router(app: &App, routes: Vec<Route>) -> Router<App> {
     routes.into_iter().fold(Router::new(), |router, route| {
         let limit = middleware::from_fn_with_state((app.clone(), route.bounds), limit);
-        let handler = route.handler.layer(limit);
+        let names = QueryNames::of(&route.operation);
+        let handler = route.handler.layer(Extension(names)).layer(limit);
         match route.path {
             // The router around this one gives it both forms of its own path.
             "/" => router.route("/", handler),

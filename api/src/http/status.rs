@@ -35,9 +35,12 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::RoomNotFound
         | Code::PeerNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
-        Code::UserExists | Code::RoomExists | Code::LimitReached | Code::IssuerTaken | Code::IdempotencyKeyReused => {
-            StatusCode::CONFLICT
-        }
+        Code::UserExists
+        | Code::RoomExists
+        | Code::LimitReached
+        | Code::IssuerTaken
+        | Code::SecretRotated
+        | Code::IdempotencyKeyReused => StatusCode::CONFLICT,
         Code::ValidationError
         | Code::InvalidInput
         | Code::NotInRoom

@@ -26,7 +26,8 @@ const TAGS: [(&str, &str); 5] = [
 
 const ABOUT: &str = "Accounts and calls. Signaling uses Socket.IO: `/api/asyncapi.json` and docs/PROTOCOL.md.\n\n\
     Every answer is `{success: true, message, data, pagination?}` or `{success: false, message, code, errors?, requestId}`. \
-    Codes are stable; messages are for users and may change. Unknown fields are ignored.";
+    Codes are stable; messages are for users and may change. Unknown fields and \
+    parameters are ignored for users, and refused for backends and operators.";
 
 /// Returns the document of these lists of routes, each with the path that is put before its paths.
 #[must_use]
@@ -150,7 +151,9 @@ fn body(operation: &Operation) -> Option<Value> {
     if !example.is_null() {
         content["example"] = example.clone();
     }
-    Some(json!({ "required": true, "content": { "application/json": content } }))
+    // Without a required field, no body means `{}`.
+    let required = schema.get("required").is_some();
+    Some(json!({ "required": required, "content": { "application/json": content } }))
 }
 
 /// Returns the security requirement. An alternative `{}` makes the token optional.

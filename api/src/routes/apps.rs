@@ -120,7 +120,7 @@ impl Input for AppChange {
 
     fn read(fields: &mut Fields) -> Self {
         Self {
-            name: fields.change("name", |fields| fields.name("name", APP_NAME)),
+            name: fields.optional_name("name", APP_NAME),
             disabled: fields.flag("disabled"),
             limits: fields.app_limits("limits"),
             identity_sources: fields.change("identitySources", |fields| fields.identity_sources("identitySources")),

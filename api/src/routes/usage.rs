@@ -46,9 +46,9 @@ struct UsageOfDay {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "AppUsage")]
 pub(crate) struct UsageView {
-    /// First day of the period, UTC.
+    /// First day of the period, UTC. All of it counts, also if a time within it was asked for.
     from: String,
-    /// Last day of the period, UTC.
+    /// Last day of the period, UTC. All of it counts, also if a time within it was asked for.
     to: String,
     /// Sums of the period.
     total: UsageSums,

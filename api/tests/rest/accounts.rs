@@ -217,7 +217,11 @@ async fn a_profile_changes_field_by_field_and_a_taken_address_is_refused() {
     assert_eq!((changed.text("name"), changed.text("email")), ("Anna".into(), ann.email.clone()));
     assert_eq!(patch(json!({ "avatar": null })).await.data()["avatar"], json!(null));
     assert_eq!(patch(json!({ "email": bob.email, "currentPassword": PASSWORD })).await.refusal(), (409, "USER_EXISTS"));
-    let wrong = patch(json!({ "name": null, "email": "x", "avatar": "javascript:alert(1)" })).await;
+    for malformed in ["http://[::1", "https://", "https://a.example:99999/a.png", "https://a b/"] {
+        let refused = patch(json!({ "avatar": malformed })).await;
+        assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec!["avatar"]), "{malformed}");
+    }
+    let wrong = patch(json!({ "name": "A", "email": "x", "avatar": "javascript:alert(1)" })).await;
     assert_eq!((wrong.refusal(), wrong.fields().len()), ((400, "VALIDATION_ERROR"), 3));
     assert_eq!(service.get("/api/auth/profile", Some(&ann.token)).await.text("name"), "Anna");
 }

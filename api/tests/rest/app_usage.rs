@@ -66,13 +66,31 @@ async fn the_usage_of_an_app_is_read_by_day_as_json_and_as_csv() {
     let other = service.backend().await;
     let foreign = service.ask(&other, Method::GET, "/usage?from=2099-11-01&to=2099-11-30", Value::Null).await;
     assert_eq!(foreign.data()["days"], json!([]), "of its own app alone");
-    assert_eq!(read("?from=2099-11-02&to=2099-11-02T23:00:00Z").await.data()["total"]["participantMs"], 250);
+    // A time means its whole day, UTC, and the answer names the days.
+    for query in ["?from=2099-11-02&to=2099-11-02T23:00:00Z", "?from=2099-11-02T12:00Z&to=2099-11-03T01:00+02:00"] {
+        let usage = read(query).await;
+        assert_eq!((usage.text("from"), usage.text("to")), ("2099-11-02".to_owned(), "2099-11-02".to_owned()));
+        assert_eq!(usage.data()["total"]["participantMs"], 250, "{query}");
+    }
+    let document = service.get("/api/openapi.json", None).await.body;
+    for path in ["/api/server/usage", "/api/admin/apps/{appId}/usage"] {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap().iter();
+        for said in parameters.filter(|said| said["in"] == "query") {
+            assert!(said["description"].as_str().unwrap().contains("the whole day counts, UTC"), "{path} {said}");
+        }
+    }
     assert_eq!(read("?from=2099-11-03&to=2099-11-30").await.data()["days"], json!([]));
     for base in [format!("/api/admin/apps/{app}"), "/api/server".to_owned()] {
         let path = format!("{base}/usage?from=2099-11-01&to=2099-11-30");
-        let csv = service.request(Method::GET, &path).header("accept", "text/csv;q=1");
-        let csv = csv.header("x-api-key", READ_KEY).basic_auth(&backend.key, Some(&backend.secret));
-        let csv = csv.send().await.unwrap();
+        let accepting = async |accept: &str| {
+            let request = service.request(Method::GET, &path).header("accept", accept).header("x-api-key", READ_KEY);
+            request.basic_auth(&backend.key, Some(&backend.secret)).send().await.unwrap()
+        };
+        for json in ["application/json, text/csv;q=0.1", "text/csv;q=0", "*/*"] {
+            let answer = accepting(json).await;
+            assert_eq!(answer.headers()["content-type"], "application/json", "{base} {json}");
+        }
+        let csv = accepting("text/csv;q=1, */*;q=0.5").await;
         assert!(csv.headers()["content-type"].to_str().unwrap().starts_with("text/csv"), "{base}");
         let header = "day,participantMs,joins,calls,recordedMessages\r\n";
         assert_eq!(csv.text().await.unwrap(), format!("{header}2099-11-01,1500,1,1,1\r\n2099-11-02,250,0,0,0\r\n"));

@@ -120,19 +120,16 @@ async fn a_refused_edit_names_every_invalid_field_and_changes_nothing() {
     let call = service.call(&ann, json!({})).await;
     for (field, value) in [
         ("title", json!("")),
-        ("title", Value::Null),
         ("title", json!({ "$set": "x" })),
         ("description", json!("x".repeat(1001))),
         ("type", json!("secret")),
-        ("type", Value::Null),
         ("scheduledAt", json!("2001-01-01T00:00:00Z")),
         ("scheduledAt", json!(7)),
         ("maxParticipants", json!(1)),
         ("passcode", json!("1")),
         ("locked", json!("true")),
-        ("locked", Value::Null),
         ("settings", json!([])),
-        ("settings", json!({ "chatEnabled": null })),
+        ("settings", json!({ "chatEnabled": "no" })),
         ("invitedUserIds", json!("me")),
     ] {
         let mut fields = json!({ "description": "half" });

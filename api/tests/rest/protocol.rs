@@ -71,7 +71,9 @@ async fn a_body_that_is_not_a_json_object_is_refused_with_its_own_code() {
     };
     for (body, kind, refusal) in [
         ("{\"email\":", "application/json", (400, "INVALID_INPUT")),
-        ("", "application/json", (400, "INVALID_INPUT")),
+        ("", "application/json", (400, "VALIDATION_ERROR")),
+        ("", "text/plain", (415, "UNSUPPORTED_MEDIA_TYPE")),
+        (" ", "application/json", (400, "INVALID_INPUT")),
         ("[]", "application/json", (400, "INVALID_INPUT")),
         ("null", "application/json; charset=utf-8", (400, "INVALID_INPUT")),
         ("{}", "text/plain", (415, "UNSUPPORTED_MEDIA_TYPE")),

@@ -196,6 +196,25 @@ async fn a_backend_creates_reads_lists_changes_ends_and_deletes_a_call() {
 }
 
 #[tokio::test]
+async fn a_call_that_nobody_could_join_is_not_made() {
+    let service = Service::start().await;
+    let backend = service.backend().await;
+    let ask = async |method: Method, path: &str, body: Value| service.ask(&backend, method, path, body).await;
+    let closed = || json!({ "title": "A call", "type": "invited_only" });
+    let open = create(&service, &backend, json!({})).await;
+    let named = create(&service, &backend, json!({ "type": "invited_only", "invitedUserIds": ["ann"] })).await;
+    let path = |call: &Value| format!("/calls/{}", call["id"].as_str().unwrap());
+    for refused in [
+        ask(Method::POST, "/calls", closed()).await,
+        ask(Method::PATCH, &path(&open), closed()).await,
+        ask(Method::PATCH, &path(&named), json!({ "invitedUserIds": [] })).await,
+    ] {
+        assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec!["invitedUserIds"]));
+    }
+    create(&service, &backend, json!({ "type": "invited_only", "hostId": "ann" })).await;
+}
+
+#[tokio::test]
 async fn a_repeated_creation_gives_the_same_call_and_another_body_under_its_key_is_refused() {
     let service = Service::start().await;
     let (one, two) = (service.backend().await, service.backend().await);

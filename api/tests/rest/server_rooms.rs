@@ -152,8 +152,9 @@ async fn a_backend_changes_the_role_and_the_profile_of_a_participant() {
     assert_eq!(change("bob", json!({ "role": "host" })).await.text("role"), "host");
     for (body, field) in [
         (json!({ "role": "guest" }), "role"),
-        (json!({ "name": null }), "name"),
+        (json!({ "name": "" }), "name"),
         (json!({ "avatar": "javascript:alert(1)" }), "avatar"),
+        (json!({ "avatar": "http://[::1" }), "avatar"),
         (json!({ "metadata": "x".repeat(1_100) }), "metadata"),
         (json!({ "metadata": ["a\u{3}", "\u{3}"] }), "metadata"),
     ] {
@@ -196,7 +197,7 @@ async fn a_backend_changes_the_permissions_of_a_participant_in_the_call_and_in_t
         assert_eq!(changed.data()["permissions"], all(true, false, true), "{peer}");
     }
     assert_eq!(room.heard("cid", "participant:permissions-changed").await.len(), 1);
-    for bad in [json!({ "canFly": true }), json!({ "canChat": "no" }), json!([]), json!(true), Value::Null] {
+    for bad in [json!({ "canFly": true }), json!({ "canChat": "no" }), json!([]), json!(true)] {
         let refused = change("bob", json!({ "permissions": bad })).await;
         assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec!["permissions"]), "{bad}");
     }

@@ -294,3 +294,33 @@ async fn statistics_count_the_chat_messages_that_are_beyond_the_bounds_of_record
     let chat = service.get(&format!("{}/messages", path(&call)), Some(&ann.token)).await;
     assert_eq!(chat.body["pagination"]["total"], 4);
 }
+
+#[tokio::test]
+async fn requests_that_end_or_reopen_a_call_at_the_same_time_get_what_is_stored() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let call = service.call(&ann, json!({})).await;
+    let at_once = async |verb: &str| {
+        let place = format!("{}/{verb}", path(&call));
+        let requests = (0..12).map(|_| service.post(&place, Some(&ann.token), json!({})));
+        futures_util::future::join_all(requests).await
+    };
+    for _ in 0..3 {
+        assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
+        service.record(&call, [came(&ann.id)]).await;
+        let ends = at_once("end").await;
+        let stored = service.get(&path(&call), Some(&ann.token)).await.data().clone();
+        assert!(stored["endedAt"].is_string(), "{stored}");
+        for end in &ends {
+            assert_eq!(end.data(), &json!({ "duration": stored["duration"], "endedAt": stored["endedAt"] }));
+        }
+        let reopened = at_once("reopen").await;
+        let stored = service.get(&path(&call), Some(&ann.token)).await.data().clone();
+        assert_eq!(stored["status"], "waiting", "{stored}");
+        for reply in &reopened {
+            for field in ["status", "startedAt", "endedAt", "duration", "periods"] {
+                assert_eq!(reply.data()[field], stored[field], "{field}");
+            }
+        }
+    }
+}

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const ACCESS_SECRET: &str = "access-secret-of-at-least-32-bytes";
 pub(crate) const REFRESH_SECRET: &str = "refresh-secret-of-at-least-32-byte";
-const MASTER_KEY: &str = "master-key-of-at-least-32-bytes!";
+pub(crate) const MASTER_KEY: &str = "master-key-of-at-least-32-bytes!";
 /// SHA-256 of the texts of FIPS 180-2, B.1 and B.2: keys of operators with read and with write
 /// scope.
 const OPERATORS: [&str; 2] = [

@@ -1,9 +1,13 @@
+use devcluster::mongo::{Mongo, MongoOptions};
+use devcluster::redis::RedisServer;
+use mongodb::bson::doc;
 use reqwest::Method;
 use serde_json::{Value, json};
-use switchboard_core::domain::Timestamp;
+use switchboard_auth::AppVault;
+use switchboard_core::domain::{AppId, Timestamp, WebhookId};
 use switchboard_records::{Attempt, Delivery, DeliveryOutcome};
 
-use super::support::{READ_KEY, Reply, Service, WRITE_KEY};
+use super::support::{MASTER_KEY, READ_KEY, Reply, Service, WRITE_KEY};
 
 /// Sends a request of an operator with write scope.
 async fn ask(service: &Service, method: Method, path: &str, body: Value) -> Reply {
@@ -39,7 +43,7 @@ async fn an_operator_adds_changes_and_removes_webhooks_whose_secrets_are_shown_o
     assert_eq!((listed.data().as_array().unwrap().len(), &listed.data()[0]["url"]), (1, &json!("https://b.test/")));
     assert!(!listed.body.to_string().contains("whsec_"), "{listed:?}");
     let stored = service.database().await.collection::<mongodb::bson::Document>("apps");
-    let stored = stored.find_one(mongodb::bson::doc! { "_id": &app }).await.unwrap().unwrap();
+    let stored = stored.find_one(doc! { "_id": &app }).await.unwrap().unwrap();
     assert!(!stored.to_string().contains("whsec_") && stored.to_string().contains("sealed"), "{stored}");
 
     for (body, field) in [
@@ -131,9 +135,14 @@ async fn an_operator_reads_the_outcome_of_each_event_and_sends_one_or_all_that_f
         }),
         "without the body"
     );
-    for (query, field) in
-        [("?state=lost", "state"), ("?callId=!", "callId"), ("?after=x", "after"), ("?limit=0", "limit")]
-    {
+    assert_eq!(events(&format!("?callId={}", call.to_uppercase())).await.0, json!(["3:3-0", "3:2-0", "3:1-0"]));
+    for (query, field) in [
+        ("?state=lost", "state"),
+        ("?callId=!", "callId"),
+        ("?callId=65a1b2c3", "callId"),
+        ("?after=x", "after"),
+        ("?limit=0", "limit"),
+    ] {
         let refused = ask(&service, Method::GET, &format!("{path}{query}"), Value::Null).await;
         assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec![field]), "{query}");
     }
@@ -149,4 +158,30 @@ async fn an_operator_reads_the_outcome_of_each_event_and_sends_one_or_all_that_f
     assert_eq!(resend(json!({ "eventId": "3:9-0" })).await.refusal(), (404, "DELIVERY_NOT_FOUND"));
     assert_eq!(resend(json!({})).await.data(), &json!({ "count": 2, "more": false }));
     assert_eq!(events("?state=waiting").await.0, json!(["3:4-0", "3:3-0", "3:2-0", "3:1-0"]));
+}
+
+#[tokio::test]
+async fn of_two_rotations_of_a_secret_at_the_same_time_one_is_refused() {
+    let mongo = Mongo::start_with(&MongoOptions { test_commands: true, ..MongoOptions::default() }).await.unwrap();
+    let redis = RedisServer::start().await.unwrap();
+    let service = Service::on_servers(&mongo, &redis.url()).await;
+    let (app, _) = service.app_key().await;
+    let path = format!("/apps/{app}/webhooks");
+    let id = ask(&service, Method::POST, &path, json!({ "url": "https://a.test" })).await.text("webhookId");
+    // Both read the secret before one of them writes.
+    let write = doc! {
+        "failCommands": ["findAndModify"], "appName": "switchboard", "blockConnection": true, "blockTimeMS": 1_000,
+    };
+    let database = service.database().await;
+    let fail = doc! { "configureFailPoint": "failCommand", "mode": { "times": 2 }, "data": write };
+    database.client().database("admin").run_command(fail).await.unwrap();
+    let secret = format!("{path}/{id}/secret");
+    let rotate = || ask(&service, Method::POST, &secret, json!({ "previousSeconds": 0 }));
+    let (one, two) = tokio::join!(rotate(), rotate());
+    let (made, refused) = if one.status == 201 { (one, two) } else { (two, one) };
+    assert_eq!((made.status.as_u16(), refused.refusal()), (201, (409, "SECRET_ROTATED")));
+    let (app, id) = (AppId::parse(&app).unwrap(), WebhookId::parse(&id).unwrap());
+    let stored = service.records.app_webhook(&app, &id).await.unwrap().unwrap();
+    let secret = AppVault::new(MASTER_KEY.into()).open(&app, &id, &stored.sealed).unwrap();
+    assert_eq!(secret.expose(), made.text("secret"), "the secret of the answer is the stored one");
 }

@@ -151,8 +151,8 @@ impl AppAdmin<'_> {
         if self.records.delete_app(app, now).await? { Ok(()) } else { Err(Code::AppNotFound.into()) }
     }
 
-    /// Returns the usage of an app on the days from `from` to `to`, both included: at most
-    /// [`USAGE_DAYS_MAX`]. The usage of a deleted app stays.
+    /// Returns the usage of an app on the days (UTC) of `from` and `to` and those between: whole
+    /// days, at most [`USAGE_DAYS_MAX`]. The usage of a deleted app stays.
     ///
     /// # Errors
     /// `VALIDATION_ERROR`; `APP_NOT_FOUND` if there is neither usage nor app; or MongoDB is

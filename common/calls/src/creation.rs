@@ -7,7 +7,7 @@
 
 use switchboard_core::domain::{
     AppId, CallId, CallSettings, CallStatus, CallType, Code, PublicUser, Refusal, Role, RoomId, RoomName, Timestamp,
-    UserId,
+    UserId, check_admits_somebody,
 };
 use switchboard_records::{
     CallRecord, ParticipantCounts, ParticipantRecord, ProfileRecord, RecordedLines, Records, RecordsError,
@@ -73,10 +73,10 @@ impl CallCreator<'_> {
     /// request made it, and it is returned. A chosen room id is taken from a call that is over.
     ///
     /// # Errors
-    /// `ROOM_EXISTS`: another call has the chosen room id. `SERVICE_UNAVAILABLE`: another request
-    /// creates a call with that room id at this moment. `CallError::NotFound`: the call of the
-    /// earlier attempt is deleted. Otherwise a store failed; the call may exist then, and the
-    /// attempt can be repeated.
+    /// `VALIDATION_ERROR`: nobody could join. `ROOM_EXISTS`: another call has the chosen room id.
+    /// `SERVICE_UNAVAILABLE`: another request creates a call with that room id at this moment.
+    /// `CallError::NotFound`: the call of the earlier attempt is deleted. Otherwise a store failed;
+    /// the call may exist then, and the attempt can be repeated.
     pub async fn create(
         &self,
         id: CallId,
@@ -89,6 +89,7 @@ impl CallCreator<'_> {
             Some(host) => (host.id.clone(), vec![ProfileRecord { id: host.id, name: host.name, avatar: host.avatar }]),
             None => (UserId::nobody(), Vec::new()),
         };
+        check_admits_somebody(new.call_type, &host_id, &new.invited)?;
         let room = chosen.as_ref().map_or_else(|| generated_room(&app), |name| app.room(name));
         let mut call = CallRecord {
             id,

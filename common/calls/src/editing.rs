@@ -4,7 +4,7 @@
 //! `updated` fact leaves with the same script, so the recorder writes the record when the request
 //! could not.
 
-use switchboard_core::domain::{CallEdit, Code, Refusal, RoomMeta, Timestamp};
+use switchboard_core::domain::{CallEdit, Code, Refusal, RoomMeta, Timestamp, check_admits_somebody};
 use switchboard_records::{CallRecord, Records};
 use switchboard_rooms::{Caller, ModerationOutcome, RoomPeek, Rooms, UpdateOutcome};
 
@@ -24,7 +24,7 @@ pub struct CallEditor<'a> {
 /// Checks that a call in this state takes the edit.
 ///
 /// # Errors
-/// `CALL_ENDED`; `VALIDATION_ERROR` for a date once the call has begun.
+/// `CALL_ENDED`; `VALIDATION_ERROR` for a date once the call has begun, or if nobody could join.
 pub fn check_editable(edit: &CallEdit, call: &CallRecord) -> Result<(), Refusal> {
     if call.status.is_over() {
         return Err(Code::CallEnded.into());
@@ -32,7 +32,11 @@ pub fn check_editable(edit: &CallEdit, call: &CallRecord) -> Result<(), Refusal>
     if edit.allowed_in().all(|status| status != call.status) {
         return Err(Refusal::field(Code::ValidationError, "scheduledAt", "the call has begun"));
     }
-    Ok(())
+    if edit.call_type.is_none() && edit.invited.is_none() {
+        return Ok(());
+    }
+    let invited = edit.invited.as_deref().unwrap_or(&call.invited);
+    check_admits_somebody(edit.call_type.unwrap_or(call.call_type), &call.host, invited)
 }
 
 impl CallEditor<'_> {

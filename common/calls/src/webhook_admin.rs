@@ -19,7 +19,7 @@ pub const WEBHOOK_URL_MAX: usize = 2048;
 pub const PREVIOUS_SECRET_SECONDS: u32 = 86_400;
 /// Longest time for which it does.
 pub const PREVIOUS_SECRET_SECONDS_MAX: u32 = 7 * 86_400;
-/// Attempts of a rotation while others rotate the same secret.
+/// Attempts of a rotation while the same secret is encrypted with another master key.
 const ROTATE_ATTEMPTS: usize = 3;
 /// Maximum number of failed events that one order sends again.
 pub const RESEND_MAX: u32 = 10_000;
@@ -102,11 +102,12 @@ impl WebhookAdmin<'_> {
     }
 
     /// Makes a new secret. The previous one signs too for `previous_seconds`; the one before that
-    /// no longer.
+    /// no longer. Of several rotations at the same time, one makes a secret and the others are
+    /// refused, because a second secret would end the first one before its receiver has it.
     ///
     /// # Errors
-    /// `APPS_NOT_CONFIGURED`, `WEBHOOK_NOT_FOUND`; `SERVICE_UNAVAILABLE` if others rotate the same
-    /// secret; or MongoDB is unavailable.
+    /// `APPS_NOT_CONFIGURED`, `WEBHOOK_NOT_FOUND`; `SECRET_ROTATED` if another request has rotated
+    /// the same secret; or MongoDB is unavailable.
     pub async fn rotate(
         &self,
         app: &AppId,
@@ -116,12 +117,20 @@ impl WebhookAdmin<'_> {
     ) -> Result<NewWebhook, Refusal> {
         let (vault, secret) = (self.vault()?, webhook::new_secret());
         let until = Timestamp(now.0 + i64::from(previous_seconds) * 1000);
+        let mut old = self.get(app, id).await?.sealed;
         for _ in 0..ROTATE_ATTEMPTS {
-            let (old, sealed) = (self.get(app, id).await?.sealed, vault.seal(app, id, &secret));
+            let sealed = vault.seal(app, id, &secret);
             if let Some(webhook) = self.records.rotate_app_webhook((app, id), (&old, &sealed), until).await? {
                 return Ok(NewWebhook { webhook, secret });
             }
-            // Another operator has rotated the secret, or a master key, at this moment.
+            let current = self.get(app, id).await?.sealed;
+            let [before, now] = [&old, &current].map(|sealed| vault.open(app, id, sealed));
+            let is_same = before.zip(now).is_some_and(|(before, now)| before.expose() == now.expose());
+            if !is_same {
+                return Err(Code::SecretRotated.into());
+            }
+            // The same secret, encrypted with another master key since.
+            old = current;
         }
         Err(Code::ServiceUnavailable.into())
     }
@@ -211,6 +220,8 @@ mod tests {
             "a.test",
             "https://",
             "https://a:0/",
+            "https://[::1",
+            "https://a:99999/",
             "https://u:p@a/",
             "https://a/#x",
             &long,

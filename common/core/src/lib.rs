@@ -16,6 +16,7 @@
 //! | `percent` | percent-encoding of credentials in URLs |
 //! | `secret` | text that `Debug` never prints |
 //! | `socket_memory` | sockets that fit in the memory of a node |
+//! | `web_url` | URLs of `http` and `https` that others give |
 
 pub mod client_address;
 pub mod cluster_key;
@@ -27,6 +28,7 @@ pub mod origin;
 pub mod percent;
 pub mod secret;
 pub mod socket_memory;
+pub mod web_url;
 pub mod wire;
 
 pub use cluster_key::ClusterKey;

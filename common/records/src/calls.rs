@@ -4,7 +4,7 @@
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, doc, serialize_to_document};
-use mongodb::options::Collation;
+use mongodb::options::{Collation, ReturnDocument};
 
 use super::bson::{date_to_bson, id_forms, user_to_bson};
 use super::fact_updates::{emptied, minutes_of, periods_ms};
@@ -324,17 +324,17 @@ impl Records {
 
     /// Writes that a call ended at `at`: status, end and duration. A call that is over stays
     /// unchanged, because both the request that ends a call and the recorder write the end, in any
-    /// order. Participants of a call that is over read as gone.
+    /// order. Participants of a call that is over read as gone. Returns the call as it is then,
+    /// without participants and profiles; `None` if there is none.
     ///
     /// # Errors
-    /// MongoDB is unavailable.
-    pub async fn end_call(&self, id: &CallId, at: Timestamp) -> Result<(), RecordsError> {
+    /// MongoDB is unavailable, or the document is invalid.
+    pub async fn end_call(&self, id: &CallId, at: Timestamp) -> Result<Option<CallRecord>, RecordsError> {
         let over = CallStatus::ALL.into_iter().filter(|status| !status.may_become(CallStatus::Ended));
-        let over: Vec<_> = over.map(CallStatus::as_str).collect();
-        let filter = doc! { "_id": { "$in": id_forms(id.as_str()) }, "status": { "$nin": over } };
+        let is_over = doc! { "$in": ["$status", over.map(CallStatus::as_str).collect::<Vec<_>>()] };
         let last_ms = doc! { "$max": [0, { "$ifNull": [{ "$subtract": [date_to_bson(at), "$startedAt"] }, 0] }] };
         let all_ms = doc! { "$add": [{ "$sum": periods_ms() }, last_ms] };
-        let set = doc! {
+        let end = doc! {
             "status": "ended",
             "endedAt": date_to_bson(at),
             "updatedAt": date_to_bson(at),
@@ -342,8 +342,18 @@ impl Records {
             "present": 0_i64,
             "revision": { "$add": [{ "$ifNull": ["$revision", 0] }, 1] },
         };
-        let stages = vec![doc! { "$set": set }];
-        self.run("end_call", |db| async move { db.calls.update_one(filter, stages).await }).await.map(drop)
+        // One command also where another one was first, so that no read can miss its end.
+        let mut set = Document::new();
+        for (field, value) in end {
+            let kept = format!("${field}");
+            set.insert(field, doc! { "$cond": [is_over.clone(), kept, value] });
+        }
+        let (this, stages) = (doc! { "_id": { "$in": id_forms(id.as_str()) } }, vec![doc! { "$set": set }]);
+        let stored = self.run("end_call", |db| async move {
+            let update = db.calls.find_one_and_update(this, stages).projection(doc! { "participants": 0 });
+            update.return_document(ReturnDocument::After).await
+        });
+        stored.await?.map(CallRecord::read).transpose()
     }
 
     /// Writes that the room of a live call closed empty before the call had taken place.

@@ -73,7 +73,8 @@ function restOf(document) {
         const optional = required.length === 0 ? "?" : "";
         return `    ${place}${optional}: ${objectOf({ properties, required }, "    ")};\n`;
       };
-      const body = said.requestBody ? `    body: ${typeOf(said.requestBody.content["application/json"].schema, "    ")};\n` : "";
+      const { required, content } = said.requestBody ?? {};
+      const body = content ? `    body${required ? "" : "?"}: ${typeOf(content["application/json"].schema, "    ")};\n` : "";
       const data = typeOf(envelope.properties.data, "    ");
       operations.push(
         `${comment({ description: said.summary }, "  ")}  ${said.operationId}: {\n` +

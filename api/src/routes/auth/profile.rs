@@ -48,8 +48,8 @@ pub(crate) struct Changes {
 impl Input for Changes {
     fn read(fields: &mut Fields) -> Self {
         let change = ProfileChange {
-            name: fields.change("name", |fields| fields.name("name", 2..=100)),
-            email: fields.change("email", |fields| fields.email("email")),
+            name: fields.optional_name("name", 2..=100),
+            email: fields.optional_email("email"),
             // Null removes the picture. Name and e-mail address cannot be removed.
             avatar: fields.change("avatar", |fields| fields.web_url("avatar", 512)),
         };

@@ -22,6 +22,7 @@ use crate::routes::views::CallView;
 /// a host can change.
 pub(crate) struct Changes {
     title: Option<String>,
+    /// Null removes the description.
     description: Option<String>,
     /// Null removes the date.
     scheduled_at: Option<Option<Timestamp>>,
@@ -49,17 +50,15 @@ impl Changes {
     /// Reads the fields that users and backends of apps may change.
     pub(crate) fn without_passcode(fields: &mut Fields) -> Self {
         Self {
-            title: fields.change("title", input::title),
+            title: input::changed_title(fields),
             description: fields.change("description", input::description),
             scheduled_at: fields.change("scheduledAt", input::scheduled_at),
-            call_type: fields.change_to("type", input::call_type),
-            settings: fields
-                .change_to("settings", |fields| Some(fields.settings_change("settings")))
-                .unwrap_or_default(),
-            max_participants: fields.change_to("maxParticipants", input::max_participants),
-            locked: fields.change_to("locked", |fields| fields.flag("locked")),
+            call_type: input::call_type(fields),
+            settings: fields.settings_change("settings"),
+            max_participants: input::max_participants(fields),
+            locked: fields.flag("locked"),
             passcode: None,
-            invited: fields.change_to("invitedUserIds", |fields| Some(input::invited(fields))),
+            invited: fields.change_to("invitedUserIds", input::invited),
         }
     }
 }

@@ -25,6 +25,16 @@ pub(crate) struct EndOfCall {
     ended_at: Timestamp,
 }
 
+impl EndOfCall {
+    /// Returns the end of a call that has ended: as the record has it, or else at `at`.
+    fn of(call: &CallRecord, at: Timestamp) -> Self {
+        let is_over = call.status.is_over();
+        let ended_at = call.ended_at.filter(|_| is_over).unwrap_or(at);
+        let computed = || minutes(call.statistics(ended_at).duration_ms);
+        Self { duration: call.duration.filter(|_| is_over).unwrap_or_else(computed), ended_at }
+    }
+}
+
 /// `POST video-calls/:id/end`. A call that has ended already gives the same answer.
 pub(crate) async fn end(
     State(app): State<App>,
@@ -37,12 +47,7 @@ pub(crate) async fn end(
 /// Ends a call of `owner`.
 pub(crate) async fn end_call(app: &App, owner: Owner<'_>, id: &CallId, reason: EndReason) -> ApiResult<Response> {
     let call = owned(app, owner, id).await?;
-    let ended_at = close(app, &call, reason).await?;
-    let duration = match call.duration {
-        Some(minutes) if call.status.is_over() => minutes,
-        _ => minutes(call.statistics(ended_at).duration_ms),
-    };
-    Ok(success("The call has ended", EndOfCall { duration, ended_at }).into_response())
+    Ok(success("The call has ended", close(app, &call, reason).await?).into_response())
 }
 
 /// `DELETE video-calls/:id`: ends the call if it is not over, and deletes it with its chat and its
@@ -106,16 +111,20 @@ pub(crate) async fn owned(app: &App, owner: Owner<'_>, id: &CallId) -> ApiResult
     }
 }
 
-/// Ends a call unless it is over. Returns the time of the end. Redis stores the end durably; the
-/// record is updated here, or by the recorder if that fails.
-pub(crate) async fn close(app: &App, call: &CallRecord, reason: EndReason) -> ApiResult<Timestamp> {
+/// Ends a call unless it is over. Returns the end that the record has, so that all requests that
+/// end the call at the same time have the same answer. Redis stores the end durably; the record is
+/// updated here, or by the recorder if that fails.
+pub(crate) async fn close(app: &App, call: &CallRecord, reason: EndReason) -> ApiResult<EndOfCall> {
     if call.status.is_over() {
-        return Ok(call.ended_at.unwrap_or(call.updated_at));
+        return Ok(EndOfCall::of(call, call.updated_at));
     }
     app.rooms.end(&call.room, &call.id, reason.as_str()).await?;
-    let ended_at = app.now();
-    if let Err(error) = app.records.end_call(&call.id, ended_at).await {
-        tracing::warn!(%error, call_id = %call.id, "updating an ended call failed; the recorder will update it");
+    let now = app.now();
+    match app.records.end_call(&call.id, now).await {
+        Ok(stored) => Ok(EndOfCall::of(stored.as_ref().unwrap_or(call), now)),
+        Err(error) => {
+            tracing::warn!(%error, call_id = %call.id, "updating an ended call failed; the recorder will update it");
+            Ok(EndOfCall::of(call, now))
+        }
     }
-    Ok(ended_at)
 }

@@ -11,6 +11,10 @@ pub(crate) fn title(fields: &mut Fields) -> String {
     fields.name("title", TITLE)
 }
 
+pub(crate) fn changed_title(fields: &mut Fields) -> Option<String> {
+    fields.optional_name("title", TITLE)
+}
+
 pub(crate) fn description(fields: &mut Fields) -> String {
     fields.paragraph("description", DESCRIPTION_MAX).unwrap_or_default()
 }

@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use switchboard_core::domain::{CallId, CallStatus, Code, Refusal};
-use switchboard_records::CallRecord;
+use switchboard_core::domain::{CallId, CallStatus, Code, Refusal, Timestamp};
+use switchboard_records::{CallRecord, Period};
 use switchboard_rooms::{Reopened, RoomPeek};
 
 use super::end::{Owner, owned};
@@ -44,14 +44,31 @@ pub(crate) async fn reopen(
             Ok(Some(reopened)) => {
                 call = CallRecord { participants: call.participants, profiles: call.profiles, ..reopened };
             }
-            // The recorder has written it, or writes it after the end that is on its way.
-            Ok(None) => call.status = CallStatus::Waiting,
+            // Another request or the recorder has written it, or the recorder writes it after the
+            // end that is on its way.
+            Ok(None) => {
+                let written = app.records.call(&caller.app, &id).await.ok().flatten();
+                call = written.filter(|call| !call.status.is_over()).unwrap_or_else(|| reopened(call, now));
+            }
             Err(error) => {
                 tracing::warn!(%error, call_id = %id, "updating a reopened call failed; the recorder will update it");
-                call.status = CallStatus::Waiting;
+                call = reopened(call, now);
             }
         }
     }
     let present = app.present(&call.room).await;
     Ok(success("The call is open again", CallView::new(&app, &call, present)).into_response())
+}
+
+/// Returns a call as its record is after the reopening at `now`.
+fn reopened(mut call: CallRecord, now: Timestamp) -> CallRecord {
+    let in_future = call.scheduled_at.is_some_and(|date| date > now);
+    call.status = if in_future { CallStatus::Scheduled } else { CallStatus::Waiting };
+    let (started_at, ended_at) = (call.started_at.take(), call.ended_at.take());
+    let is_there = call.periods.last().map(|period| period.started_at) == started_at;
+    if let (false, Some(started_at), Some(ended_at)) = (is_there, started_at, ended_at) {
+        call.periods.push(Period { started_at, ended_at });
+    }
+    call.duration = None;
+    call
 }

@@ -37,7 +37,8 @@ pub(crate) async fn list(
     Ok(success("Participants", seats).into_response())
 }
 
-/// Body of `PATCH server/rooms/:roomId/participants/:peerId`. A missing field stays as it is.
+/// Body of `PATCH server/rooms/:roomId/participants/:peerId`. A field that is missing or null stays
+/// as it is, unless null removes it.
 pub(crate) struct ParticipantChange {
     role: Option<Role>,
     permissions: Option<PermissionsChange>,
@@ -53,9 +54,9 @@ impl Input for ParticipantChange {
 
     fn read(fields: &mut Fields) -> Self {
         Self {
-            role: fields.change_to("role", |fields| fields.choice("role", &ROLES)),
-            permissions: fields.change_to("permissions", |fields| fields.permissions_change("permissions")),
-            name: fields.change("name", |fields| fields.name("name", USER_NAME)),
+            role: fields.choice("role", &ROLES),
+            permissions: fields.permissions_change("permissions"),
+            name: fields.optional_name("name", USER_NAME),
             avatar: fields.change("avatar", |fields| fields.web_url("avatar", USER_AVATAR_MAX)),
             metadata: fields.change("metadata", |fields| fields.json("metadata", METADATA_MAX)),
         }
@@ -74,8 +75,8 @@ impl ParticipantChange {
             return Ok(None);
         }
         let name = self.name.as_ref().unwrap_or(&user.name);
-        let avatar = self.avatar.clone().unwrap_or_else(|| user.avatar.clone());
-        let metadata = self.metadata.clone().unwrap_or_else(|| user.metadata.clone());
+        // What stays is not checked again: an earlier version may have accepted it.
+        let (avatar, metadata) = (self.avatar.clone().flatten(), self.metadata.clone().flatten());
         let changed = app_user(user.id.clone(), name, avatar, metadata);
         let changed = changed.map_err(|refusal| Refusal { code: Code::ValidationError, ..refusal })?;
         // The named fields alone, so that another change at this moment is not undone.
@@ -101,9 +102,6 @@ pub(crate) async fn edit(
     // A role or permission that the user has already is given all the same: from then on it comes
     // before that of a token. A value that cannot be given may be sent back without an effect.
     let mut sent_back = json!({});
-    if current.permissions.is_none() {
-        sent_back["permissions"] = Value::Null;
-    }
     if current.role == Role::Guest || current.connection_state == ConnectionState::Waiting {
         sent_back["role"] = json!(current.role);
     }

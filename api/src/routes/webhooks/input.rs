@@ -42,8 +42,7 @@ impl Input for WebhookChange {
     const STRICT: bool = true;
 
     fn read(fields: &mut Fields) -> Self {
-        let url = fields.change("url", |fields| fields.line("url", 1..=WEBHOOK_URL_MAX));
-        Self(AppWebhookEdit { url, events: fields.change_to("events", events) })
+        Self(AppWebhookEdit { url: fields.optional_line("url", 1..=WEBHOOK_URL_MAX), events: events(fields) })
     }
 
     fn example() -> Value {
@@ -81,9 +80,10 @@ impl Input for DeliveryQuery {
     fn read(fields: &mut Fields) -> Self {
         let state = fields.choice("state", &DeliveryState::ALL.map(|state| (state.as_str(), state)));
         let text = fields.optional_line("callId", 1..=24);
-        let call = text.as_deref().and_then(|text| CallId::parse(text).ok());
+        // Events have the id in lower case.
+        let call = text.as_ref().and_then(|text| <CallId as PathId>::read(&text.to_ascii_lowercase()).ok());
         if text.is_some() && call.is_none() {
-            fields.reject("callId", "must be the id of a call");
+            fields.reject("callId", "must be the id of a call: 24 hexadecimal digits");
         }
         let text = fields.optional_line("after", 1..=200);
         let after = text.as_deref().and_then(DeliveryPosition::decode);

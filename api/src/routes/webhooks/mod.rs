@@ -26,7 +26,7 @@ pub(crate) use views::{DeliveriesView, NewWebhookView, PingView, ResendView, Web
 
 /// Returns the routes of webhooks.
 pub(super) fn list() -> Vec<Route> {
-    use Code::{AppNotFound, AppsNotConfigured, DeliveryNotFound, LimitReached, WebhookNotFound};
+    use Code::{AppNotFound, AppsNotConfigured, DeliveryNotFound, LimitReached, SecretRotated, WebhookNotFound};
     vec![
         get("listAppWebhooks", "/admin/apps/{appId}/webhooks", of_app, "The webhooks of an app")
             .answers::<Vec<WebhookView>>()
@@ -62,7 +62,7 @@ pub(super) fn list() -> Vec<Route> {
             "Makes a new secret, in this response only; the previous one signs too for a time",
         )
         .answers_with::<NewWebhookView>(StatusCode::CREATED)
-        .refuses(&[AppsNotConfigured, WebhookNotFound]),
+        .refuses(&[AppsNotConfigured, WebhookNotFound, SecretRotated]),
         get(
             "listWebhooks",
             "/admin/webhooks",

@@ -21,6 +21,7 @@ use switchboard_core::Secret;
 use switchboard_core::domain::{
     AppId, AppKeyId, CallPermissions, Code, FieldError, PublicUser, Refusal, Role, RoomName, UserId, names,
 };
+use switchboard_core::web_url::is_web_url;
 use switchboard_core::wire::nesting::{NESTING_MAX, is_shallow};
 
 use super::bounds::{AVATAR_MAX, LEEWAY_S, MAX_TOKEN_BYTES, json_length};
@@ -224,9 +225,11 @@ impl Times {
     }
 }
 
-/// Reads an object. Otherwise a list would be read as the fields in their order.
+/// Reads an object. Otherwise a list would be read as the fields in their order. A field that is
+/// null counts as missing.
 fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
-    let Some(fields) = Option::<Map<String, Value>>::deserialize(from)? else { return Ok(None) };
+    let Some(mut fields) = Option::<Map<String, Value>>::deserialize(from)? else { return Ok(None) };
+    fields.retain(|_, value| !value.is_null());
     T::deserialize(Value::Object(fields)).map(Some).map_err(D::Error::custom)
 }
 
@@ -255,9 +258,8 @@ pub fn app_user(
 ) -> Result<PublicUser, Refusal> {
     let wrong_name = |refusal: Refusal| Refusal { code: Code::TokenInvalid, ..refusal };
     let name = names::parse("name", name, &USER_NAME).map_err(wrong_name)?;
-    let is_web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
     let is_plain = |url: &str| !url.contains(|c: char| c.is_whitespace() || c.is_control());
-    if avatar.as_deref().is_some_and(|url| !is_web(url) || !is_plain(url) || json_length(url) > AVATAR_MAX) {
+    if avatar.as_deref().is_some_and(|url| !is_web_url(url) || !is_plain(url) || json_length(url) > AVATAR_MAX) {
         return Err(claim("avatar", format!("must be an http or https URL of at most {AVATAR_MAX} bytes")));
     }
     let metadata = metadata.filter(|data| !data.is_null());
@@ -335,7 +337,7 @@ mod tests {
         assert_eq!((identity.user.id.as_str(), &*identity.user.name), ("ann", "ann"));
         assert_eq!((identity.kind, identity.room, identity.app), (IdentityKind::AppUser, None, key.app.clone()));
         let all = AppGrant { role: Role::Participant, permissions: CallPermissions::default() };
-        assert_eq!((identity.grant, identity.issued_ms), (Some(all), NOW * 1000));
+        assert_eq!((identity.grant, identity.issued_ms), (Some(all.clone()), NOW * 1000));
         let identity = key
             .verify(&json!({
                 "name": " Ann  Lee ", "avatar": "https://a.example/ann.png", "metadata": { "team": 7 },
@@ -348,6 +350,15 @@ mod tests {
         let grant = identity.grant.unwrap();
         let permissions = CallPermissions { can_chat: false, ..CallPermissions::default() };
         assert_eq!((grant.role, grant.permissions), (Role::Host, permissions));
+        let nulls = json!({
+            "name": null, "avatar": null, "metadata": null, "room": null, "role": null, "nbf": null,
+            "permissions": { "canChat": false, "canPublish": null },
+        });
+        let identity = key.verify(&nulls).unwrap();
+        assert_eq!((identity.user.name.as_str(), identity.room), ("ann", None), "null counts as missing");
+        let grant = identity.grant.unwrap();
+        assert_eq!((grant.role, grant.permissions), (Role::Participant, permissions));
+        assert_eq!(key.verify(&json!({ "permissions": null })).unwrap().grant, Some(all));
     }
 
     #[test]
@@ -365,6 +376,7 @@ mod tests {
             (json!({ "role": "guest" }), "role"),
             (json!({ "name": "" }), "name"),
             (json!({ "avatar": "javascript:alert(1)" }), "avatar"),
+            (json!({ "avatar": "http://[::1" }), "avatar"),
             (json!({ "metadata": "x".repeat(1024) }), "metadata"),
             (json!({ "metadata": { "\u{3}": 1 } }), "metadata"),
             (json!({ "metadata": ["a\"\u{3}"] }), "metadata"),
@@ -381,6 +393,14 @@ mod tests {
         // A clock that is a little ahead makes no token newer than a removal that follows.
         assert_eq!(key.verify(&json!({ "iat": NOW + 5 })).unwrap().issued_ms, NOW_MS);
         assert_eq!(key.verify(&json!({ "exp": NOW - 60 })).unwrap_err().0, Code::TokenExpired);
+        // The leeway, exactly.
+        let at_the_bound = json!({ "exp": NOW - LEEWAY_S + 1, "iat": NOW + LEEWAY_S, "nbf": NOW + LEEWAY_S });
+        assert!(key.verify(&at_the_bound).is_ok());
+        assert!(key.verify(&json!({ "exp": NOW + USER_TOKEN_MAX + LEEWAY_S })).is_ok());
+        assert_eq!(key.verify(&json!({ "exp": NOW - LEEWAY_S })).unwrap_err().0, Code::TokenExpired);
+        for claim in ["iat", "nbf"] {
+            assert_eq!(key.verify(&json!({ claim: NOW + LEEWAY_S + 1 })).unwrap_err().0, Code::TokenInvalid, "{claim}");
+        }
     }
 
     #[test]

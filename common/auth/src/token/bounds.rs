@@ -8,7 +8,7 @@ pub(super) const MAX_TOKEN_BYTES: usize = 4096;
 pub(super) const NAME_MAX: usize = 480;
 pub(super) const EMAIL_MAX: usize = 520;
 pub(super) const AVATAR_MAX: usize = 800;
-/// Tolerance for clock differences between pods, in seconds.
+/// Tolerance for clock differences between pods, and between them and backends, in seconds.
 pub(super) const LEEWAY_S: u64 = 5;
 
 /// Returns the length of a text as JSON writes it, without the quotation marks.
@@ -32,4 +32,26 @@ pub(super) fn fit(text: &str, most: usize) -> String {
         length <= most
     };
     text.chars().take_while(fits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+    use super::*;
+
+    #[test]
+    fn the_protocol_page_says_how_exact_the_clocks_of_backends_must_be() {
+        let protocol = include_str!("../../../../docs/PROTOCOL.md");
+        let tokens = protocol.split("\n### User tokens of apps\n").nth(1).unwrap();
+        let clocks = tokens.split("\n- ").find(|entry| entry.starts_with("**Clocks**")).unwrap();
+        let words = clocks.split_whitespace().collect::<Vec<_>>().join(" ");
+        for said in [
+            format!("to {LEEWAY_S} seconds"),
+            format!("until {LEEWAY_S} s after `exp`"),
+            format!("`nbf` and `iat` at most {LEEWAY_S} s ahead"),
+            format!("at most a day and {LEEWAY_S} s ahead"),
+        ] {
+            assert!(words.contains(&said), "{said} is not in {words}");
+        }
+    }
 }

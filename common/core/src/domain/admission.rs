@@ -71,6 +71,19 @@ pub fn requires_invitation(call_type: CallType, invited: &[UserId]) -> bool {
     }
 }
 
+/// Checks that a call with these rules admits somebody. A call that nobody owns and that is for
+/// invited users alone admits those whom it names, and no role in a token takes their place.
+///
+/// # Errors
+/// `VALIDATION_ERROR` for `invitedUserIds`.
+pub fn check_admits_somebody(call_type: CallType, host: &UserId, invited: &[UserId]) -> Result<(), Refusal> {
+    if call_type != CallType::InvitedOnly || !host.is_nobody() || !invited.is_empty() {
+        return Ok(());
+    }
+    let rule = "must name a user: the call is for invited users alone and has no hostId, so nobody could join";
+    Err(Refusal::field(Code::ValidationError, "invitedUserIds", rule))
+}
+
 /// Returns whether the user must supply the passcode. A join token stands for the passcode that the
 /// call had when the token was issued. After a change of the passcode it does so only for
 /// moderators, invited users and users with a seat.
@@ -201,6 +214,25 @@ mod tests {
             }
             assert_eq!(admit(&policy, by(&host)).unwrap().role, Role::Host);
         }
+    }
+
+    #[test]
+    fn a_call_for_invited_users_alone_has_an_owner_or_names_a_user() {
+        let (host, nobody, ann) = (id("aaaaaaaaaaaaaaaaaaaaaaaa"), UserId::nobody(), [id("ann")]);
+        for (call_type, host, invited, admits) in [
+            (CallType::InvitedOnly, &nobody, &[][..], false),
+            (CallType::InvitedOnly, &nobody, &ann, true),
+            (CallType::InvitedOnly, &host, &[], true),
+            (CallType::Private, &nobody, &[], true),
+            (CallType::Public, &nobody, &[], true),
+        ] {
+            let checked = check_admits_somebody(call_type, host, invited);
+            assert_eq!(checked.is_ok(), admits, "{call_type:?}");
+        }
+        let policy = AccessPolicy { call_type: CallType::InvitedOnly, ..policy(&nobody, &[]) };
+        let by_app = Some(JoinToken { role: Role::Host, passcode_is_current: true, is_by_app: true });
+        let request = JoinRequest { join_token: by_app, ..by(&ann[0]) };
+        assert_eq!(admit(&policy, request).unwrap_err().code, Code::Forbidden, "the role of a token is no invitation");
     }
 
     #[test]

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::{Host, Url};
 
+use crate::web_url::is_web_url;
+
 /// Most identity sources of one app.
 pub const IDENTITY_SOURCES_MAX: usize = 4;
 /// Most keys of a set that is registered itself.
@@ -129,11 +131,14 @@ pub type SourceProblem = (&'static str, String);
 
 impl IdentitySource {
     /// Reads a source in JSON. Unknown fields are refused, because a misspelled one would change
-    /// who may sign in.
+    /// who may sign in. Null counts as missing.
     ///
     /// # Errors
     /// What is wrong with its form.
-    pub fn read(value: Value) -> Result<Self, String> {
+    pub fn read(mut value: Value) -> Result<Self, String> {
+        if let Some(claims) = value.get_mut("claims").and_then(Value::as_object_mut) {
+            claims.retain(|_, name| !name.is_null());
+        }
         let unknown = |value: &Value, known: &[&str]| {
             let fields = value.as_object().into_iter().flatten();
             fields.map(|(field, _)| field).find(|field| !known.contains(&field.as_str())).cloned()
@@ -159,6 +164,10 @@ impl IdentitySource {
         }
         if self.issuer == OWN_ISSUER || self.issuer.starts_with("sbk_") {
             return Err(("issuer", "must not be the issuer of this service or the id of an API key".to_owned()));
+        }
+        let names_web = self.issuer.starts_with("https://") || self.issuer.starts_with("http://");
+        if names_web && !is_web_url(&self.issuer) {
+            return Err(("issuer", "must be a URL, if it begins with http:// or https://".to_owned()));
         }
         if self.audience.as_deref().is_some_and(|audience| !is_text(audience)) {
             return Err(("audience", no_text));
@@ -217,6 +226,9 @@ pub fn key_set_uri(text: &str, is_development: bool) -> Result<String, &'static 
     let url = Url::parse(text).map_err(|_| "must be a URL")?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("must have no user name, no password and no fragment");
+    }
+    if url.port() == Some(0) {
+        return Err("must have a port from 1 to 65535");
     }
     match url.scheme() {
         "https" => Ok(url.into()),
@@ -284,6 +296,7 @@ mod tests {
             (IdentitySource { issuer: OWN_ISSUER.into(), ..provider() }, "issuer"),
             (IdentitySource { issuer: "sbk_7h2k9d4m1p5q8r3t6v0x".into(), ..provider() }, "issuer"),
             (IdentitySource { issuer: "x".repeat(501), ..provider() }, "issuer"),
+            (IdentitySource { issuer: "https://[::1".into(), ..provider() }, "issuer"),
             (IdentitySource { audience: None, ..provider() }, "audience"),
             (IdentitySource { audience: Some(" a".into()), ..provider() }, "audience"),
             (IdentitySource { jwks: Some(Jwks::default()), ..provider() }, "jwksUri"),
@@ -302,6 +315,8 @@ mod tests {
             (uri("https://login.example/jwks#a"), "jwksUri"),
             (uri("file:///etc/passwd"), "jwksUri"),
             (uri("jwks"), "jwksUri"),
+            (uri("https://[::1"), "jwksUri"),
+            (uri("https://login.example:0/jwks"), "jwksUri"),
             (IdentitySource { claims: Some(ClaimNames::default()), ..own() }, "claims"),
             (
                 IdentitySource {
@@ -339,6 +354,16 @@ mod tests {
         let second = IdentitySource { issuer: "https://other.example".into(), ..provider() };
         assert!(check_sources(&[provider(), second]).is_err(), "two providers");
         assert!(check_sources(&vec![own; IDENTITY_SOURCES_MAX + 1]).is_err(), "too many");
+    }
+
+    #[test]
+    fn null_counts_as_missing() {
+        let source = serde_json::json!({
+            "kind": "oidc", "issuer": "https://login.example", "audience": "calls", "jwks": null,
+            "jwksUri": "https://login.example/jwks", "claims": { "userId": "uid", "name": null },
+        });
+        let read = IdentitySource::read(source).unwrap();
+        assert_eq!(read.claims, Some(ClaimNames { user_id: "uid".into(), ..ClaimNames::default() }));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub mod settings;
 pub mod time;
 pub mod webhook;
 
-pub use admission::{AccessPolicy, Admission, JoinRequest, JoinToken};
+pub use admission::{AccessPolicy, Admission, JoinRequest, JoinToken, check_admits_somebody};
 pub use app::{AppLimit, AppLimits, AppScope, CallPermissions, PermissionsChange};
 pub use call::{CallStatus, CallType};
 pub use call_edit::CallEdit;

@@ -58,6 +58,7 @@ codes! {
     WebhookNotFound "WEBHOOK_NOT_FOUND" "Webhook not found";
     DeliveryNotFound "DELIVERY_NOT_FOUND" "No such event was sent to this webhook, or it waits already";
     LimitReached "LIMIT_REACHED" "The maximum number is reached";
+    SecretRotated "SECRET_ROTATED" "Another request has rotated this secret, and its answer has the new one";
     IssuerTaken "ISSUER_TAKEN" "Another app has an identity source with this issuer and audience";
     IdempotencyKeyReused "IDEMPOTENCY_KEY_REUSED" "This Idempotency-Key belongs to a request with another body";
     AppLimitReached "APP_LIMIT_REACHED" "The app has reached one of its limits";

@@ -54,8 +54,8 @@ macro_rules! call_settings {
         }
 
         impl SettingsChange {
-            /// Reads a change from a JSON object. Unknown names are ignored. Returns `None` when a
-            /// setting is neither `true` nor `false`.
+            /// Reads a change from a JSON object. Unknown names are ignored, and null counts as
+            /// missing. Returns `None` when a setting is neither `true` nor `false`.
             #[must_use]
             pub fn read(fields: &Map<String, Value>) -> Option<Self> {
                 Some(Self { $($field: read_setting(fields, $name)?,)* })
@@ -135,7 +135,7 @@ impl SettingsChange {
 /// Reads one setting of a change. The outer `None` means an invalid value.
 fn read_setting(fields: &Map<String, Value>, name: &str) -> Option<Option<bool>> {
     match fields.get(name) {
-        None => Some(None),
+        None | Some(Value::Null) => Some(None),
         Some(value) => value.as_bool().map(Some),
     }
 }
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(after, expected);
         assert_eq!(some.iter().collect::<Vec<_>>(), [("chatEnabled", false), ("waitingRoomEnabled", true)]);
         assert_eq!(change(json!({ "chatEnabled": "no" })), None);
-        assert_eq!(change(json!({ "chatEnabled": null })), None);
+        assert_eq!(change(json!({ "chatEnabled": null })), Some(SettingsChange::default()));
     }
 
     #[test]

@@ -77,9 +77,9 @@ export type AppScope = ("calls:read" | "calls:write" | "participants:write" | "t
 export type AppUsage = {
   /** Usage by day. Days without usage are left out. */
   days: AppUsageOfDay[];
-  /** First day of the period, UTC. */
+  /** First day of the period, UTC. All of it counts, also if a time within it was asked for. */
   from: string;
-  /** Last day of the period, UTC. */
+  /** Last day of the period, UTC. All of it counts, also if a time within it was asked for. */
   to: string;
   /** Sums of the period. */
   total: AppUsageSums;
@@ -327,7 +327,7 @@ export type Endpoints = {
 
 export type Failure = {
   /** Stable */
-  code: "INVALID_CREDENTIALS" | "TOKEN_EXPIRED" | "TOKEN_INVALID" | "TOKEN_MISPLACED" | "KEY_REVOKED" | "IDENTITY_SOURCE_UNAVAILABLE" | "ORIGIN_NOT_ALLOWED" | "UNAUTHORIZED" | "FORBIDDEN" | "USER_NOT_FOUND" | "USER_EXISTS" | "SESSION_NOT_FOUND" | "APPS_NOT_CONFIGURED" | "APP_NOT_FOUND" | "KEY_NOT_FOUND" | "WEBHOOK_NOT_FOUND" | "DELIVERY_NOT_FOUND" | "LIMIT_REACHED" | "ISSUER_TAKEN" | "IDEMPOTENCY_KEY_REUSED" | "APP_LIMIT_REACHED" | "CALL_NOT_FOUND" | "CALL_ENDED" | "CALL_FULL" | "INVALID_PASSCODE" | "HOST_REQUIRED" | "ROOM_NOT_FOUND" | "ROOM_FULL" | "ROOM_NOT_ALLOWED" | "ROOM_LOCKED" | "ROOM_EXISTS" | "BANNED" | "REMOVED" | "NOT_IN_ROOM" | "PEER_NOT_FOUND" | "VALIDATION_ERROR" | "INVALID_INPUT" | "PAYLOAD_TOO_LARGE" | "UNKNOWN_EVENT" | "BINARY_NOT_SUPPORTED" | "RATE_LIMIT_EXCEEDED" | "ROUTE_NOT_FOUND" | "UNSUPPORTED_MEDIA_TYPE" | "INTERNAL_ERROR" | "SERVICE_UNAVAILABLE" | "DATABASE_ERROR";
+  code: "INVALID_CREDENTIALS" | "TOKEN_EXPIRED" | "TOKEN_INVALID" | "TOKEN_MISPLACED" | "KEY_REVOKED" | "IDENTITY_SOURCE_UNAVAILABLE" | "ORIGIN_NOT_ALLOWED" | "UNAUTHORIZED" | "FORBIDDEN" | "USER_NOT_FOUND" | "USER_EXISTS" | "SESSION_NOT_FOUND" | "APPS_NOT_CONFIGURED" | "APP_NOT_FOUND" | "KEY_NOT_FOUND" | "WEBHOOK_NOT_FOUND" | "DELIVERY_NOT_FOUND" | "LIMIT_REACHED" | "SECRET_ROTATED" | "ISSUER_TAKEN" | "IDEMPOTENCY_KEY_REUSED" | "APP_LIMIT_REACHED" | "CALL_NOT_FOUND" | "CALL_ENDED" | "CALL_FULL" | "INVALID_PASSCODE" | "HOST_REQUIRED" | "ROOM_NOT_FOUND" | "ROOM_FULL" | "ROOM_NOT_ALLOWED" | "ROOM_LOCKED" | "ROOM_EXISTS" | "BANNED" | "REMOVED" | "NOT_IN_ROOM" | "PEER_NOT_FOUND" | "VALIDATION_ERROR" | "INVALID_INPUT" | "PAYLOAD_TOO_LARGE" | "UNKNOWN_EVENT" | "BINARY_NOT_SUPPORTED" | "RATE_LIMIT_EXCEEDED" | "ROUTE_NOT_FOUND" | "UNSUPPORTED_MEDIA_TYPE" | "INTERNAL_ERROR" | "SERVICE_UNAVAILABLE" | "DATABASE_ERROR";
   /** What is wrong with which field */
   errors?: {
     /** Name of the field */
@@ -836,7 +836,7 @@ export interface Operations {
       /** Id of the app */
       appId: string;
     };
-    body: {
+    body?: {
       /** Whether every key and every identity source of the app is refused */
       disabled?: boolean | null;
       /** Other sign-ins whose tokens identify users of the app: all of them, or null for none */
@@ -897,8 +897,8 @@ export interface Operations {
         maxRequestsPerSecond?: number | null;
       } | null;
       /** Name that other users see */
-      name?: string;
-      /** Web origins on whose pages user tokens are accepted, in place of those of before; none: all */
+      name?: string | null;
+      /** Web origins on whose pages user tokens are accepted: all of them; none, or null, for all pages */
       origins?: string[] | null;
     };
     data: App;
@@ -917,7 +917,7 @@ export interface Operations {
       /** Id of the app */
       appId: string;
     };
-    body: {
+    body?: {
       /** What the key may do */
       scopes?: ("calls:read" | "calls:write" | "participants:write" | "tokens:mint")[] | null;
     };
@@ -940,9 +940,9 @@ export interface Operations {
       appId: string;
     };
     query?: {
-      /** A time of the first day, UTC; by default the first day of the month of `to` */
+      /** First day, or a time of it: the whole day counts, UTC. By default the first of the month of `to` */
       from?: string;
-      /** A time of the last day, UTC, which is included; by default today. At most 366 days */
+      /** Last day, or a time of it: the whole day counts, UTC. By default today; at most 366 days */
       to?: string;
     };
     data: AppUsage;
@@ -987,11 +987,11 @@ export interface Operations {
       /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
       webhookId: string;
     };
-    body: {
+    body?: {
       /** Types of the events that the webhook receives */
-      events?: ("call.started" | "call.emptied" | "call.ended" | "call.reopened" | "call.updated" | "participant.joined" | "participant.left" | "participant.role_changed" | "participant.denied" | "chat.message")[];
+      events?: ("call.started" | "call.emptied" | "call.ended" | "call.reopened" | "call.updated" | "participant.joined" | "participant.left" | "participant.role_changed" | "participant.denied" | "chat.message")[] | null;
       /** URL that receives events: `https`, or `http` outside of production */
-      url?: string;
+      url?: string | null;
     };
     data: AppWebhook;
   };
@@ -1003,7 +1003,7 @@ export interface Operations {
       /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
       webhookId: string;
     };
-    body: {
+    body?: {
       /** Time for which the previous secret signs too; a day by default */
       previousSeconds?: number | null;
     };
@@ -1089,7 +1089,7 @@ export interface Operations {
       /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
       webhookId: string;
     };
-    body: {
+    body?: {
       /** Id of the event; without it all that failed are sent again */
       eventId?: string | null;
     };
@@ -1127,15 +1127,15 @@ export interface Operations {
   };
   /** Changes the given fields of the user's own account */
   changeProfile: {
-    body: {
+    body?: {
       /** URL of the profile picture */
       avatar?: string | null;
       /** Password of the account until now */
       currentPassword?: string | null;
       /** E-mail address, in lower case */
-      email?: string;
+      email?: string | null;
       /** Name that other users see */
-      name?: string;
+      name?: string | null;
     };
     data: User;
   };
@@ -1235,33 +1235,33 @@ export interface Operations {
       /** Settings of the call; a setting that is missing has its default, or stays as it is */
       settings?: {
         /** Participants below moderator may share their screens. */
-        allowParticipantScreenShare?: boolean;
+        allowParticipantScreenShare?: boolean | null;
         /** A participant whom a moderator muted may unmute without being asked. */
-        allowParticipantUnmute?: boolean;
+        allowParticipantUnmute?: boolean | null;
         /** Participants may turn on their microphones. */
-        audioEnabled?: boolean;
+        audioEnabled?: boolean | null;
         /** Guests skip the waiting room. Switching that on switches this off, unless it changes too. */
-        autoAdmitGuests?: boolean;
+        autoAdmitGuests?: boolean | null;
         /** Hint for clients: blur the background of the camera image. */
-        backgroundBlurEnabled?: boolean;
+        backgroundBlurEnabled?: boolean | null;
         /** Chat is on. */
-        chatEnabled?: boolean;
+        chatEnabled?: boolean | null;
         /** Participants who join later can read earlier chat messages. */
-        chatHistoryEnabled?: boolean;
+        chatHistoryEnabled?: boolean | null;
         /** Chat messages are stored permanently. */
-        chatRecordingEnabled?: boolean;
+        chatRecordingEnabled?: boolean | null;
         /** Hint for clients: participants join with their microphones off. */
-        joinMuted?: boolean;
+        joinMuted?: boolean | null;
         /** Hint for clients: reduce background noise. */
-        noiseReductionEnabled?: boolean;
+        noiseReductionEnabled?: boolean | null;
         /** Hint for clients: record the call. */
-        recordingEnabled?: boolean;
+        recordingEnabled?: boolean | null;
         /** Screens may be shared. */
-        screenShareEnabled?: boolean;
+        screenShareEnabled?: boolean | null;
         /** Participants may turn on their cameras. */
-        videoEnabled?: boolean;
+        videoEnabled?: boolean | null;
         /** New participants wait until the host or a moderator admits them. */
-        waitingRoomEnabled?: boolean;
+        waitingRoomEnabled?: boolean | null;
       } | null;
       /** Title of the call */
       title: string;
@@ -1300,50 +1300,50 @@ export interface Operations {
       /** Id of the call, or of the sign-in in a path under `/auth` */
       id: string;
     };
-    body: {
+    body?: {
       /** What the call is about */
       description?: string | null;
       /** Ids of the invited users; they find the call in their list */
-      invitedUserIds?: string[];
+      invitedUserIds?: string[] | null;
       /** Whether the room is locked for newcomers */
-      locked?: boolean;
+      locked?: boolean | null;
       /** Number of seats */
-      maxParticipants?: number;
+      maxParticipants?: number | null;
       /** Date of the call; null if it has none */
       scheduledAt?: string | null;
       /** Settings of the call; a setting that is missing has its default, or stays as it is */
       settings?: {
         /** Participants below moderator may share their screens. */
-        allowParticipantScreenShare?: boolean;
+        allowParticipantScreenShare?: boolean | null;
         /** A participant whom a moderator muted may unmute without being asked. */
-        allowParticipantUnmute?: boolean;
+        allowParticipantUnmute?: boolean | null;
         /** Participants may turn on their microphones. */
-        audioEnabled?: boolean;
+        audioEnabled?: boolean | null;
         /** Guests skip the waiting room. Switching that on switches this off, unless it changes too. */
-        autoAdmitGuests?: boolean;
+        autoAdmitGuests?: boolean | null;
         /** Hint for clients: blur the background of the camera image. */
-        backgroundBlurEnabled?: boolean;
+        backgroundBlurEnabled?: boolean | null;
         /** Chat is on. */
-        chatEnabled?: boolean;
+        chatEnabled?: boolean | null;
         /** Participants who join later can read earlier chat messages. */
-        chatHistoryEnabled?: boolean;
+        chatHistoryEnabled?: boolean | null;
         /** Chat messages are stored permanently. */
-        chatRecordingEnabled?: boolean;
+        chatRecordingEnabled?: boolean | null;
         /** Hint for clients: participants join with their microphones off. */
-        joinMuted?: boolean;
+        joinMuted?: boolean | null;
         /** Hint for clients: reduce background noise. */
-        noiseReductionEnabled?: boolean;
+        noiseReductionEnabled?: boolean | null;
         /** Hint for clients: record the call. */
-        recordingEnabled?: boolean;
+        recordingEnabled?: boolean | null;
         /** Screens may be shared. */
-        screenShareEnabled?: boolean;
+        screenShareEnabled?: boolean | null;
         /** Participants may turn on their cameras. */
-        videoEnabled?: boolean;
+        videoEnabled?: boolean | null;
         /** New participants wait until the host or a moderator admits them. */
-        waitingRoomEnabled?: boolean;
-      };
+        waitingRoomEnabled?: boolean | null;
+      } | null;
       /** Title of the call */
-      title?: string;
+      title?: string | null;
       /** Who may join: everyone, users with an account, or invited users */
       type?: "public" | "private" | "invited_only" | null;
     };
@@ -1419,22 +1419,22 @@ export interface Operations {
       /** Peer id of the participant in the room */
       peerId: string;
     };
-    body: {
+    body?: {
       /** URL of the profile picture */
       avatar?: string | null;
       /** Any JSON, of at most 1024 bytes */
       metadata?: unknown;
       /** Name that other users see */
-      name?: string;
+      name?: string | null;
       /** What the user may do in calls, besides the rights of the role */
       permissions?: {
         /** Send chat messages, typing notices and reactions; not what pages send each other by data channels */
-        canChat?: boolean;
+        canChat?: boolean | null;
         /** Switch camera and microphone on */
-        canPublish?: boolean;
+        canPublish?: boolean | null;
         /** Share the screen */
-        canShareScreen?: boolean;
-      };
+        canShareScreen?: boolean | null;
+      } | null;
       /** Role in the call */
       role?: "host" | "moderator" | "participant" | null;
     };
@@ -1458,7 +1458,7 @@ export interface Operations {
       /** Peer id of the participant in the room */
       peerId: string;
     };
-    body: {
+    body?: {
       /** Reason that the participant gets */
       reason?: string | null;
     };
@@ -1492,11 +1492,11 @@ export interface Operations {
       /** What the user may do in calls, besides the rights of the role */
       permissions?: {
         /** Send chat messages, typing notices and reactions; not what pages send each other by data channels */
-        canChat?: boolean;
+        canChat?: boolean | null;
         /** Switch camera and microphone on */
-        canPublish?: boolean;
+        canPublish?: boolean | null;
         /** Share the screen */
-        canShareScreen?: boolean;
+        canShareScreen?: boolean | null;
       } | null;
       /** Role in the call */
       role?: "host" | "moderator" | "participant" | null;
@@ -1510,9 +1510,9 @@ export interface Operations {
   /** Usage of the app by day, as JSON or CSV */
   getServerUsage: {
     query?: {
-      /** A time of the first day, UTC; by default the first day of the month of `to` */
+      /** First day, or a time of it: the whole day counts, UTC. By default the first of the month of `to` */
       from?: string;
-      /** A time of the last day, UTC, which is included; by default today. At most 366 days */
+      /** Last day, or a time of it: the whole day counts, UTC. By default today; at most 366 days */
       to?: string;
     };
     data: AppUsage;
@@ -1563,33 +1563,33 @@ export interface Operations {
       /** Settings of the call; a setting that is missing has its default, or stays as it is */
       settings?: {
         /** Participants below moderator may share their screens. */
-        allowParticipantScreenShare?: boolean;
+        allowParticipantScreenShare?: boolean | null;
         /** A participant whom a moderator muted may unmute without being asked. */
-        allowParticipantUnmute?: boolean;
+        allowParticipantUnmute?: boolean | null;
         /** Participants may turn on their microphones. */
-        audioEnabled?: boolean;
+        audioEnabled?: boolean | null;
         /** Guests skip the waiting room. Switching that on switches this off, unless it changes too. */
-        autoAdmitGuests?: boolean;
+        autoAdmitGuests?: boolean | null;
         /** Hint for clients: blur the background of the camera image. */
-        backgroundBlurEnabled?: boolean;
+        backgroundBlurEnabled?: boolean | null;
         /** Chat is on. */
-        chatEnabled?: boolean;
+        chatEnabled?: boolean | null;
         /** Participants who join later can read earlier chat messages. */
-        chatHistoryEnabled?: boolean;
+        chatHistoryEnabled?: boolean | null;
         /** Chat messages are stored permanently. */
-        chatRecordingEnabled?: boolean;
+        chatRecordingEnabled?: boolean | null;
         /** Hint for clients: participants join with their microphones off. */
-        joinMuted?: boolean;
+        joinMuted?: boolean | null;
         /** Hint for clients: reduce background noise. */
-        noiseReductionEnabled?: boolean;
+        noiseReductionEnabled?: boolean | null;
         /** Hint for clients: record the call. */
-        recordingEnabled?: boolean;
+        recordingEnabled?: boolean | null;
         /** Screens may be shared. */
-        screenShareEnabled?: boolean;
+        screenShareEnabled?: boolean | null;
         /** Participants may turn on their cameras. */
-        videoEnabled?: boolean;
+        videoEnabled?: boolean | null;
         /** New participants wait until the host or a moderator admits them. */
-        waitingRoomEnabled?: boolean;
+        waitingRoomEnabled?: boolean | null;
       } | null;
       /** Title of the call */
       title: string;
@@ -1640,15 +1640,15 @@ export interface Operations {
       /** Id of the call, or of the sign-in in a path under `/auth` */
       id: string;
     };
-    body: {
+    body?: {
       /** What the call is about */
       description?: string | null;
       /** Ids of the invited users; they find the call in their list */
-      invitedUserIds?: string[];
+      invitedUserIds?: string[] | null;
       /** Whether the room is locked for newcomers */
-      locked?: boolean;
+      locked?: boolean | null;
       /** Number of seats */
-      maxParticipants?: number;
+      maxParticipants?: number | null;
       /** Passcode of the call; null removes it where a call is changed */
       passcode?: string | null;
       /** Date of the call; null if it has none */
@@ -1656,36 +1656,36 @@ export interface Operations {
       /** Settings of the call; a setting that is missing has its default, or stays as it is */
       settings?: {
         /** Participants below moderator may share their screens. */
-        allowParticipantScreenShare?: boolean;
+        allowParticipantScreenShare?: boolean | null;
         /** A participant whom a moderator muted may unmute without being asked. */
-        allowParticipantUnmute?: boolean;
+        allowParticipantUnmute?: boolean | null;
         /** Participants may turn on their microphones. */
-        audioEnabled?: boolean;
+        audioEnabled?: boolean | null;
         /** Guests skip the waiting room. Switching that on switches this off, unless it changes too. */
-        autoAdmitGuests?: boolean;
+        autoAdmitGuests?: boolean | null;
         /** Hint for clients: blur the background of the camera image. */
-        backgroundBlurEnabled?: boolean;
+        backgroundBlurEnabled?: boolean | null;
         /** Chat is on. */
-        chatEnabled?: boolean;
+        chatEnabled?: boolean | null;
         /** Participants who join later can read earlier chat messages. */
-        chatHistoryEnabled?: boolean;
+        chatHistoryEnabled?: boolean | null;
         /** Chat messages are stored permanently. */
-        chatRecordingEnabled?: boolean;
+        chatRecordingEnabled?: boolean | null;
         /** Hint for clients: participants join with their microphones off. */
-        joinMuted?: boolean;
+        joinMuted?: boolean | null;
         /** Hint for clients: reduce background noise. */
-        noiseReductionEnabled?: boolean;
+        noiseReductionEnabled?: boolean | null;
         /** Hint for clients: record the call. */
-        recordingEnabled?: boolean;
+        recordingEnabled?: boolean | null;
         /** Screens may be shared. */
-        screenShareEnabled?: boolean;
+        screenShareEnabled?: boolean | null;
         /** Participants may turn on their cameras. */
-        videoEnabled?: boolean;
+        videoEnabled?: boolean | null;
         /** New participants wait until the host or a moderator admits them. */
-        waitingRoomEnabled?: boolean;
-      };
+        waitingRoomEnabled?: boolean | null;
+      } | null;
       /** Title of the call */
-      title?: string;
+      title?: string | null;
       /** Who may join: everyone, users with an account, or invited users */
       type?: "public" | "private" | "invited_only" | null;
     };
@@ -1697,15 +1697,15 @@ export interface Operations {
       /** Id of the call, or of the sign-in in a path under `/auth` */
       id: string;
     };
-    body: {
+    body?: {
       /** What the call is about */
       description?: string | null;
       /** Ids of the invited users; they find the call in their list */
-      invitedUserIds?: string[];
+      invitedUserIds?: string[] | null;
       /** Whether the room is locked for newcomers */
-      locked?: boolean;
+      locked?: boolean | null;
       /** Number of seats */
-      maxParticipants?: number;
+      maxParticipants?: number | null;
       /** Passcode of the call; null removes it where a call is changed */
       passcode?: string | null;
       /** Date of the call; null if it has none */
@@ -1713,36 +1713,36 @@ export interface Operations {
       /** Settings of the call; a setting that is missing has its default, or stays as it is */
       settings?: {
         /** Participants below moderator may share their screens. */
-        allowParticipantScreenShare?: boolean;
+        allowParticipantScreenShare?: boolean | null;
         /** A participant whom a moderator muted may unmute without being asked. */
-        allowParticipantUnmute?: boolean;
+        allowParticipantUnmute?: boolean | null;
         /** Participants may turn on their microphones. */
-        audioEnabled?: boolean;
+        audioEnabled?: boolean | null;
         /** Guests skip the waiting room. Switching that on switches this off, unless it changes too. */
-        autoAdmitGuests?: boolean;
+        autoAdmitGuests?: boolean | null;
         /** Hint for clients: blur the background of the camera image. */
-        backgroundBlurEnabled?: boolean;
+        backgroundBlurEnabled?: boolean | null;
         /** Chat is on. */
-        chatEnabled?: boolean;
+        chatEnabled?: boolean | null;
         /** Participants who join later can read earlier chat messages. */
-        chatHistoryEnabled?: boolean;
+        chatHistoryEnabled?: boolean | null;
         /** Chat messages are stored permanently. */
-        chatRecordingEnabled?: boolean;
+        chatRecordingEnabled?: boolean | null;
         /** Hint for clients: participants join with their microphones off. */
-        joinMuted?: boolean;
+        joinMuted?: boolean | null;
         /** Hint for clients: reduce background noise. */
-        noiseReductionEnabled?: boolean;
+        noiseReductionEnabled?: boolean | null;
         /** Hint for clients: record the call. */
-        recordingEnabled?: boolean;
+        recordingEnabled?: boolean | null;
         /** Screens may be shared. */
-        screenShareEnabled?: boolean;
+        screenShareEnabled?: boolean | null;
         /** Participants may turn on their cameras. */
-        videoEnabled?: boolean;
+        videoEnabled?: boolean | null;
         /** New participants wait until the host or a moderator admits them. */
-        waitingRoomEnabled?: boolean;
-      };
+        waitingRoomEnabled?: boolean | null;
+      } | null;
       /** Title of the call */
-      title?: string;
+      title?: string | null;
       /** Who may join: everyone, users with an account, or invited users */
       type?: "public" | "private" | "invited_only" | null;
     };
