@@ -19,6 +19,11 @@ const RENEWABLE = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID", "UNAUTHORIZED"]);
 const ENDINGS: Record<string, Ending> = { REMOVED: "removed", BANNED: "banned" };
 /** Time for which a room may be `connecting`. Then it is over: `UNREACHABLE`. */
 const CONNECTING_MAX_MS = 90_000;
+/**
+ * Time after a renewal of the token in which another refusal of the token is final. Without it, a
+ * page whose token stays expired connects again and again without a pause.
+ */
+const RENEWAL_INTERVAL_MS = 60_000;
 /** Pause before TURN credentials are asked for again. */
 const ICE_SERVERS_PAUSE_MS = 30_000;
 // Signals between two connections. Without these connections nobody needs them.
@@ -91,6 +96,8 @@ export class Room extends RoomState {
   #closedByServer = false;
   /** Connections in a row that were refused for a moment. */
   #refusals = 0;
+  /** Time of the last renewal of the token, in milliseconds since 1970; 0 once it was accepted. */
+  #renewedAt = 0;
   /** Last media state that the server accepted, and the one that is being announced. */
   #acceptedMedia: Partial<MediaState> = {};
   #announcing = false;
@@ -289,6 +296,7 @@ export class Room extends RoomState {
 
   #connected(): void {
     this.#refusals = 0;
+    this.#renewedAt = 0;
     // A recovered socket gets the events that it missed. The seat and peer connections are
     // unchanged.
     if (this.#socket.recovered && this.mesh) {
@@ -402,6 +410,7 @@ export class Room extends RoomState {
     } catch (failure) {
       return this.#refuse(asSwitchboardError(failure));
     }
+    this.#renewedAt = Date.now();
     if (!this.#isOver()) this.#socket.connect();
   }
 
@@ -413,7 +422,9 @@ export class Room extends RoomState {
       setTimeout(() => this.#isOver() || this.#socket.connect(), milliseconds);
       return;
     }
-    if (refusal.code !== "TOKEN_EXPIRED") return this.#refuse(refusal);
+    // The new token was refused too.
+    const isRenewed = Date.now() - this.#renewedAt < RENEWAL_INTERVAL_MS;
+    if (refusal.code !== "TOKEN_EXPIRED" || isRenewed) return this.#refuse(refusal);
     await this.#connectWithNewToken();
   }
 
