@@ -11,6 +11,7 @@ import { baseUrl } from "../support/cluster.mjs";
 import { staticPages } from "../support/static-pages.mjs";
 import { turnServer } from "../support/turn.mjs";
 import { until } from "../support/until.mjs";
+import { Wire } from "../support/wire.mjs";
 
 const SIZE_MAX = 15 * 1024;
 
@@ -24,74 +25,6 @@ test("the SDK has 15 KB at most, and imports socket.io-client alone", async () =
 
 /** Returns the name of the ICE session of a description. A restart changes it. */
 const fragmentOf = ({ sdp }) => /a=ice-ufrag:(\S+)/.exec(sdp)[1];
-
-/**
- * WebSocket of one page: what the page sends, and a hand in what it gets. Packets are those of
- * Socket.IO.
- */
-class Wire {
-  /** Events that the page has sent, `{ event, payload, ack }`, oldest first. */
-  sent = [];
-  /**
-   * Returns false to swallow an event of the page. `answer` acknowledges it in the server's place.
-   */
-  onEvent = () => true;
-  /** Returns the packet for the page, or null to swallow it. */
-  onPacket = (packet) => packet;
-  /** Time that a packet takes in each direction, in milliseconds. */
-  delay = 0;
-  #sockets = [];
-
-  static async of(page) {
-    const wire = new Wire();
-    await page.routeWebSocket(/\/socket\.io\//, (near) => wire.#connect(near));
-    return wire;
-  }
-
-  #connect(near) {
-    const far = near.connectToServer();
-    this.#sockets.push(near);
-    near.onMessage((packet) => {
-      const [, ack, text] = /^42(\d*)(\[.*)$/s.exec(packet) ?? [];
-      if (text) {
-        const [event, payload] = JSON.parse(text);
-        const sent = { event, payload, ack };
-        this.sent.push(sent);
-        const answer = (value) => near.send(`43${ack}${JSON.stringify([value])}`);
-        if (!this.onEvent(sent, answer)) return;
-      }
-      this.#after(() => far.send(packet));
-    });
-    far.onMessage((packet) => {
-      const passed = this.onPacket(packet);
-      if (passed !== null) this.#after(() => near.send(passed));
-    });
-  }
-
-  #after(send) {
-    if (this.delay === 0) send();
-    else setTimeout(send, this.delay);
-  }
-
-  /** Sends the page an event in the server's place. */
-  push(event, payload) {
-    this.#sockets.at(-1).send(`42${JSON.stringify([event, payload])}`);
-  }
-
-  /** Cuts the connection. */
-  async cut() {
-    await this.#sockets.at(-1).close({ code: 4999, reason: "cut" });
-  }
-
-  all(event) {
-    return this.sent.filter((sent) => sent.event === event).map(({ payload }) => payload);
-  }
-
-  /** Offers and answers that the page has sent, oldest first. */
-  descriptions() {
-    return this.sent.map(({ payload }) => payload?.offer ?? payload?.answer).filter(Boolean);
-  }
-}
 
 describe("the SDK", { timeout: 600_000 }, () => {
   let browser;

@@ -7,6 +7,8 @@ import type { ChatMessage, User } from "./types.js";
 const TYPING_TIMEOUT_MS = 6_000;
 /** Shortest time between two typing events that this page sends. */
 const TYPING_INTERVAL_MS = 3_000;
+/** Pages of missed messages that are fetched after a lost connection. */
+const PAGES_MAX = 20;
 
 /** @internal */
 export interface ChatWire {
@@ -16,6 +18,8 @@ export interface ChatWire {
 }
 
 type WireMessage = Omit<ChatMessage, "mine">;
+
+const time = (message?: WireMessage): number => Date.parse(message?.timestamp ?? "");
 
 /** Emits `message` for each message that arrives, and `change` when any field changes. */
 export class Chat extends Emitter<{ message: [ChatMessage]; change: [] }> {
@@ -29,6 +33,8 @@ export class Chat extends Emitter<{ message: [ChatMessage]; change: [] }> {
   unread = 0;
   #open = false;
   #selfId: string | null = null;
+  /** Where the server's next page of older messages ends. */
+  #next: string | undefined;
   #wire: ChatWire;
   #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #typingSentAt = 0;
@@ -53,29 +59,57 @@ export class Chat extends Emitter<{ message: [ChatMessage]; change: [] }> {
    */
   async load(selfId: string): Promise<void> {
     this.#selfId = selfId;
-    await this.#fetch({});
+    const known = new Set(this.messages.map(({ id }) => id));
+    const newest = time(this.messages.at(-1));
+    const isKnown = ({ id }: WireMessage) => known.has(id);
+    let answer = null as Answer | null;
+    let fetched: WireMessage[] = [];
+    for (let pages = 0; pages < PAGES_MAX; pages += 1) {
+      const before: string | undefined = answer?.next ?? fetched[0]?.id;
+      answer = await this.#wire.history({ before }).catch(() => null);
+      if (!answer) break;
+      fetched = [...answer.messages, ...fetched];
+      // Older pages have missed messages only if this one begins with a missed message.
+      if (!answer.hasMore || known.size === 0 || fetched.some(isKnown)) break;
+      if (fetched.length > 0 && !(time(fetched[0]) > newest)) break;
+    }
+    if (!answer && fetched.length === 0) return;
+    // The server's order decides: messages that it lists before a known one are older, the others
+    // were missed. Timestamps decide only when no fetched message is known here.
+    const common = fetched.findIndex(isKnown);
+    const missed = time(fetched.at(-1)) > newest;
+    const border = common !== -1 ? common : missed ? 0 : fetched.length;
+    // Messages between the known and the fetched ones were not fetched: `loadEarlier` gets both.
+    const hasGap = common === -1 && missed && (!answer || answer.hasMore);
+    // The last ones arrived while the history was fetched.
+    const arrived = this.messages.findLastIndex(isKnown) + 1;
+    const older = hasGap ? [] : this.messages.slice(0, arrived);
+    const newer = this.messages.slice(arrived);
+    this.messages = this.#merge(fetched.slice(0, border), older, fetched.slice(border), newer);
+    if (hasGap || border > 0 || known.size === 0) this.#setEarlier(answer ?? { hasMore: true });
+    this.emit("change");
   }
 
   /** Fetches the page of messages before the oldest one known here. */
-  loadEarlier(): Promise<void> {
-    return this.#fetch({ before: this.messages[0]?.id });
+  async loadEarlier(): Promise<void> {
+    const answer = await this.#wire.history({ before: this.#next ?? this.messages[0]?.id }).catch(() => null);
+    if (!answer) return;
+    this.messages = this.#merge(answer.messages, this.messages);
+    this.#setEarlier(answer);
+    this.emit("change");
   }
 
-  async #fetch(page: { before?: string }): Promise<void> {
-    const answer = await this.#wire.history(page).catch(() => null);
-    if (!answer) return;
-    const known = new Set(this.messages.map(({ id }) => id));
-    const fetched: WireMessage[] = answer.messages;
-    // The server's order decides: messages that it lists before a known one are older, the others
-    // were missed. Timestamps decide only when no fetched message is known here.
-    const common = fetched.findIndex(({ id }) => known.has(id));
-    const time = (message?: WireMessage) => Date.parse(message?.timestamp ?? "");
-    const missed = !page.before && time(fetched.at(-1)) > time(this.messages.at(-1));
-    const border = common !== -1 ? common : missed ? 0 : fetched.length;
-    const fresh = (part: WireMessage[]) => part.filter(({ id }) => !known.has(id)).map((each) => this.#withMine(each));
-    this.messages = [...fresh(fetched.slice(0, border)), ...this.messages, ...fresh(fetched.slice(border))];
-    if (page.before || known.size === 0) this.hasMore = answer.hasMore;
-    this.emit("change");
+  /** Lists each message once: a known one as it is here, at its first place. */
+  #merge(...parts: (WireMessage | ChatMessage)[][]): ChatMessage[] {
+    const known = new Map(this.messages.map((message) => [message.id, message]));
+    const merged = new Map<string, ChatMessage>();
+    for (const each of parts.flat()) merged.has(each.id) || merged.set(each.id, known.get(each.id) ?? this.#withMine(each));
+    return [...merged.values()];
+  }
+
+  #setEarlier({ hasMore, next }: Answer): void {
+    this.hasMore = hasMore;
+    this.#next = next;
   }
 
   /**
@@ -86,8 +120,10 @@ export class Chat extends Emitter<{ message: [ChatMessage]; change: [] }> {
   async send(text: string, to: { peerId: string; name: string } | null = null): Promise<void> {
     const { id, timestamp } = await this.#wire.send({ message: text, ...(to && { to: to.peerId }) });
     this.stopTyping();
-    const message = { id, timestamp, message: text, from: this.#selfId!, mine: true, to: to?.peerId, toName: to?.name };
-    this.messages.push(message);
+    const listed = this.messages.find((message) => message.id === id);
+    // The history had the message before its acknowledgement came.
+    if (listed) Object.assign(listed, { mine: true, toName: to?.name });
+    else this.messages.push({ id, timestamp, message: text, from: this.#selfId!, mine: true, to: to?.peerId, toName: to?.name });
     this.emit("change");
   }
 

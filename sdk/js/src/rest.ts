@@ -1,5 +1,5 @@
 // REST requests of a page: accounts, calls and admission.
-import { SwitchboardError } from "./errors.js";
+import { SwitchboardError, needsOtherToken } from "./errors.js";
 import { randomId } from "./random.js";
 import { request } from "./request.js";
 import type { Session, Tokens } from "./session.js";
@@ -15,8 +15,8 @@ export interface JoinForm {
 }
 
 /**
- * Sends requests to `/api` with the session's token. When the access token has expired, it is
- * renewed once and the request is repeated.
+ * Sends requests to `/api` with the session's token. When the access token has expired, or the
+ * application's token is refused, it is renewed once and the request is repeated.
  */
 export class Rest {
   #base: string;
@@ -49,11 +49,11 @@ export class Rest {
    */
   async join(form: JoinForm): Promise<Admission> {
     const session = this.#session;
-    if (session.identity?.isGuest && session.identity.roomId !== form.roomId) session.setIdentity(null);
+    session.changeGuest(form.roomId);
     const ask = () => this.authorized<Admission>("POST", "/video-calls/join", form);
     const admission = await ask().catch(async (error: SwitchboardError) => {
       if (!NEEDS_NEWER_TOKEN.has(error.code)) throw error;
-      if (session.identity?.isGuest) session.setIdentity(null);
+      if (session.identity?.isGuest) session.forgetGuest(form.roomId);
       // A removal refuses the tokens that were issued before it.
       else if (error.code === "REMOVED" && this.canRenew) await this.renew();
       else throw error;
@@ -62,7 +62,7 @@ export class Rest {
     if (admission.isGuest && !session.isProvided) {
       const token = admission.token ?? session.identity!.token;
       session.setIdentity({ user: admission.user!, token, isGuest: true, roomId: form.roomId });
-    }
+    } else session.forgetGuest(form.roomId);
     return { ...admission, roomId: form.roomId };
   }
 
@@ -92,7 +92,8 @@ export class Rest {
     try {
       return await this.#request<T>(method, path, body);
     } catch (error) {
-      if ((error as SwitchboardError).code !== "TOKEN_EXPIRED" || !this.canRenew) throw error;
+      const { code } = error as SwitchboardError;
+      if (!needsOtherToken(code, this.#session.isProvided) || !this.canRenew) throw error;
       await this.renew();
       return this.#request<T>(method, path, body);
     }

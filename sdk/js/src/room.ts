@@ -2,14 +2,14 @@
 // lost socket. The file has more than 400 lines, because they share the private state of one class.
 import type { Socket } from "socket.io-client";
 import { Chat } from "./chat.js";
-import { PAUSES_MS, SwitchboardError, asSwitchboardError, persist } from "./errors.js";
+import { PAUSES_MS, SwitchboardError, asSwitchboardError, needsOtherToken, persist } from "./errors.js";
 import type { ClientEvents, ServerEvents } from "./generated/events.js";
 import { LocalMedia } from "./media.js";
 import { Mesh, pageOf } from "./mesh.js";
 import { KINDS, Moderation, type MediaKind } from "./moderation.js";
 import type { MediaOf } from "./participant.js";
 import { RoomState, type RoomStatus } from "./room-state.js";
-import type { Session } from "./session.js";
+import type { Seat, Session } from "./session.js";
 import { EventQueue, emit, openSocket, sendVolatile, type Transport } from "./signaling.js";
 import type { JoinedSnapshot, MediaState } from "./types.js";
 
@@ -19,6 +19,16 @@ const RENEWABLE = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID", "UNAUTHORIZED"]);
 const ENDINGS: Record<string, Ending> = { REMOVED: "removed", BANNED: "banned" };
 /** Time for which a room may be `connecting`. Then it is over: `UNREACHABLE`. */
 const CONNECTING_MAX_MS = 90_000;
+/**
+ * Time after a renewal of the token in which another refusal of the token is final. Without it, a
+ * page whose token stays expired connects again and again without a pause.
+ */
+const RENEWAL_INTERVAL_MS = 60_000;
+/**
+ * Shortest time between two sessions that the server closes and that a new token brings back.
+ * Without it, two pages with one session would take it from each other without a pause.
+ */
+const CLOSED_INTERVAL_MS = 10_000;
 /** Pause before TURN credentials are asked for again. */
 const ICE_SERVERS_PAUSE_MS = 30_000;
 // Signals between two connections. Without these connections nobody needs them.
@@ -33,8 +43,9 @@ export type Ending = "left" | "ended" | "removed" | "banned" | "denied" | "chang
 export interface RoomOptions {
   url: URL;
   transports?: Transport[];
-  /** Holds the seat with its join token. */
   session: Session;
+  /** Seat of this room alone, with its join token. */
+  seat: Seat;
   local: LocalMedia;
   /** Most participants whose cameras are sent. */
   videoMax: number;
@@ -87,10 +98,12 @@ export class Room extends RoomState {
   #waited = false;
   /** Whether the network, not the server, seems to have cut the socket. */
   #networkLost = false;
-  /** Whether the server closed the session and a newer token may bring the page back. */
-  #closedByServer = false;
+  /** Time at which the server last closed the session, in milliseconds since 1970. */
+  #closedAt = 0;
   /** Connections in a row that were refused for a moment. */
   #refusals = 0;
+  /** Time of the last renewal of the token, in milliseconds since 1970; 0 once it was accepted. */
+  #renewedAt = 0;
   /** Last media state that the server accepted, and the one that is being announced. */
   #acceptedMedia: Partial<MediaState> = {};
   #announcing = false;
@@ -98,11 +111,11 @@ export class Room extends RoomState {
 
   /** @internal */
   constructor(options: RoomOptions) {
-    super(options.session.seat!.roomId);
+    super(options.seat.roomId);
     this.#options = options;
     this.#iceServers = options.iceServers;
     this.local = options.local;
-    this.#socket = openSocket(options.url, options.session, options.transports);
+    this.#socket = openSocket(options.url, options.session, options.seat, options.transports);
     this.#events = new EventQueue(this.#socket);
     this.chat = new Chat({
       send: (payload) => this.#events.send("chat:message", payload),
@@ -289,6 +302,7 @@ export class Room extends RoomState {
 
   #connected(): void {
     this.#refusals = 0;
+    this.#renewedAt = 0;
     // A recovered socket gets the events that it missed. The seat and peer connections are
     // unchanged.
     if (this.#socket.recovered && this.mesh) {
@@ -305,12 +319,12 @@ export class Room extends RoomState {
    * for a moment only.
    */
   async #joinRoom(renewed = false): Promise<void> {
-    const { seat } = this.#options.session;
+    const { seat } = this.#options;
     const { id } = this.#socket;
     // Another connection joins by itself.
     const isCurrent = () => this.status !== "over" && this.#socket.connected && this.#socket.id === id;
     try {
-      await persist(() => emit(this.#socket, "room:join", { roomId: seat!.roomId, token: seat!.joinToken }), isCurrent);
+      await persist(() => emit(this.#socket, "room:join", { roomId: seat.roomId, token: seat.joinToken }), isCurrent);
     } catch (error) {
       if (!isCurrent()) return;
       const refusal = asSwitchboardError(error);
@@ -374,7 +388,6 @@ export class Room extends RoomState {
     }
     this.mesh!.reconcile(this.others);
     void this.chat.load(joined.peerId);
-    this.#closedByServer = false;
     this.#setStatus("live");
     this.#events.open();
     this.#acceptedMedia = {};
@@ -389,8 +402,9 @@ export class Room extends RoomState {
     if (reason !== "io server disconnect") return this.#setStatus("reconnecting");
     // The sign-in was revoked. A page with a token function may get a token of another key.
     // Otherwise only the user may decide to join again.
-    if (!this.#options.session.isProvided || this.#closedByServer) return this.#finish("disconnected");
-    this.#closedByServer = true;
+    const isRepeated = Date.now() - this.#closedAt < CLOSED_INTERVAL_MS;
+    if (!this.#options.session.isProvided || isRepeated) return this.#finish("disconnected");
+    this.#closedAt = Date.now();
     this.#setStatus("reconnecting");
     void this.#connectWithNewToken();
   }
@@ -402,6 +416,7 @@ export class Room extends RoomState {
     } catch (failure) {
       return this.#refuse(asSwitchboardError(failure));
     }
+    this.#renewedAt = Date.now();
     if (!this.#isOver()) this.#socket.connect();
   }
 
@@ -413,14 +428,16 @@ export class Room extends RoomState {
       setTimeout(() => this.#isOver() || this.#socket.connect(), milliseconds);
       return;
     }
-    if (refusal.code !== "TOKEN_EXPIRED") return this.#refuse(refusal);
+    // The new token was refused too.
+    const isRenewed = Date.now() - this.#renewedAt < RENEWAL_INTERVAL_MS;
+    if (isRenewed || !needsOtherToken(refusal.code, this.#options.session.isProvided)) return this.#refuse(refusal);
     await this.#connectWithNewToken();
   }
 
   /** Keeps in the seat which devices are on, for a reloaded page. */
   #rememberDevices(): void {
     const { audioEnabled: audio, videoEnabled: video } = this.local.state;
-    this.#options.session.updateSeat({ media: { audio, video } });
+    this.#options.session.updateSeat(this.#options.seat, { media: { audio, video } });
   }
 
   #localChanged(): void {
@@ -499,7 +516,7 @@ export class Room extends RoomState {
     this.#events.drop(() => true);
     this.mesh?.close();
     this.local.stop();
-    this.#options.session.setSeat(null);
+    this.#options.session.closeSeat(this.#options.seat);
     this.#setStatus("over");
   }
 }
