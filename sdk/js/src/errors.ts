@@ -56,6 +56,18 @@ export class SwitchboardError extends Error {
 export const asSwitchboardError = (error: unknown): SwitchboardError =>
   error instanceof SwitchboardError ? error : new SwitchboardError({ message: String(error) });
 
+// Refusals of a token that the application gave and that another token resolves. The server refuses
+// the key of a token before it looks at the expiry.
+const NEEDS_OTHER_TOKEN = new Set(["TOKEN_EXPIRED", "KEY_REVOKED", "TOKEN_INVALID"]);
+
+/**
+ * Returns whether another token may resolve a refusal.
+ * @param isProvided whether the application gives the tokens, in place of a sign-in on this page
+ * @internal
+ */
+export const needsOtherToken = (code: string, isProvided: boolean): boolean =>
+  isProvided ? NEEDS_OTHER_TOKEN.has(code) : code === "TOKEN_EXPIRED";
+
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 // Pauses between attempts, in milliseconds. Together they are longer than an election of MongoDB or

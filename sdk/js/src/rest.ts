@@ -1,5 +1,5 @@
 // REST requests of a page: accounts, calls and admission.
-import { SwitchboardError } from "./errors.js";
+import { SwitchboardError, needsOtherToken } from "./errors.js";
 import { randomId } from "./random.js";
 import { request } from "./request.js";
 import type { Session, Tokens } from "./session.js";
@@ -15,8 +15,8 @@ export interface JoinForm {
 }
 
 /**
- * Sends requests to `/api` with the session's token. When the access token has expired, it is
- * renewed once and the request is repeated.
+ * Sends requests to `/api` with the session's token. When the access token has expired, or the
+ * application's token is refused, it is renewed once and the request is repeated.
  */
 export class Rest {
   #base: string;
@@ -92,7 +92,8 @@ export class Rest {
     try {
       return await this.#request<T>(method, path, body);
     } catch (error) {
-      if ((error as SwitchboardError).code !== "TOKEN_EXPIRED" || !this.canRenew) throw error;
+      const { code } = error as SwitchboardError;
+      if (!needsOtherToken(code, this.#session.isProvided) || !this.canRenew) throw error;
       await this.renew();
       return this.#request<T>(method, path, body);
     }

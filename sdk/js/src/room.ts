@@ -2,7 +2,7 @@
 // lost socket. The file has more than 400 lines, because they share the private state of one class.
 import type { Socket } from "socket.io-client";
 import { Chat } from "./chat.js";
-import { PAUSES_MS, SwitchboardError, asSwitchboardError, persist } from "./errors.js";
+import { PAUSES_MS, SwitchboardError, asSwitchboardError, needsOtherToken, persist } from "./errors.js";
 import type { ClientEvents, ServerEvents } from "./generated/events.js";
 import { LocalMedia } from "./media.js";
 import { Mesh, pageOf } from "./mesh.js";
@@ -24,6 +24,11 @@ const CONNECTING_MAX_MS = 90_000;
  * page whose token stays expired connects again and again without a pause.
  */
 const RENEWAL_INTERVAL_MS = 60_000;
+/**
+ * Shortest time between two sessions that the server closes and that a new token brings back.
+ * Without it, two pages with one session would take it from each other without a pause.
+ */
+const CLOSED_INTERVAL_MS = 10_000;
 /** Pause before TURN credentials are asked for again. */
 const ICE_SERVERS_PAUSE_MS = 30_000;
 // Signals between two connections. Without these connections nobody needs them.
@@ -92,8 +97,8 @@ export class Room extends RoomState {
   #waited = false;
   /** Whether the network, not the server, seems to have cut the socket. */
   #networkLost = false;
-  /** Whether the server closed the session and a newer token may bring the page back. */
-  #closedByServer = false;
+  /** Time at which the server last closed the session, in milliseconds since 1970. */
+  #closedAt = 0;
   /** Connections in a row that were refused for a moment. */
   #refusals = 0;
   /** Time of the last renewal of the token, in milliseconds since 1970; 0 once it was accepted. */
@@ -382,7 +387,6 @@ export class Room extends RoomState {
     }
     this.mesh!.reconcile(this.others);
     void this.chat.load(joined.peerId);
-    this.#closedByServer = false;
     this.#setStatus("live");
     this.#events.open();
     this.#acceptedMedia = {};
@@ -397,8 +401,9 @@ export class Room extends RoomState {
     if (reason !== "io server disconnect") return this.#setStatus("reconnecting");
     // The sign-in was revoked. A page with a token function may get a token of another key.
     // Otherwise only the user may decide to join again.
-    if (!this.#options.session.isProvided || this.#closedByServer) return this.#finish("disconnected");
-    this.#closedByServer = true;
+    const isRepeated = Date.now() - this.#closedAt < CLOSED_INTERVAL_MS;
+    if (!this.#options.session.isProvided || isRepeated) return this.#finish("disconnected");
+    this.#closedAt = Date.now();
     this.#setStatus("reconnecting");
     void this.#connectWithNewToken();
   }
@@ -424,7 +429,7 @@ export class Room extends RoomState {
     }
     // The new token was refused too.
     const isRenewed = Date.now() - this.#renewedAt < RENEWAL_INTERVAL_MS;
-    if (refusal.code !== "TOKEN_EXPIRED" || isRenewed) return this.#refuse(refusal);
+    if (isRenewed || !needsOtherToken(refusal.code, this.#options.session.isProvided)) return this.#refuse(refusal);
     await this.#connectWithNewToken();
   }
 

@@ -44,7 +44,7 @@ export interface Seat {
   media?: { audio: boolean; video: boolean };
 }
 
-/** Gives the access token of the application's user. Called again when the token has expired. */
+/** Gives the access token of the application's user. Called again when it is refused. */
 export type TokenProvider = () => string | Promise<string>;
 
 export interface Tokens {
