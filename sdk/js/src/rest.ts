@@ -49,11 +49,11 @@ export class Rest {
    */
   async join(form: JoinForm): Promise<Admission> {
     const session = this.#session;
-    if (session.identity?.isGuest && session.identity.roomId !== form.roomId) session.setIdentity(null);
+    session.changeGuest(form.roomId);
     const ask = () => this.authorized<Admission>("POST", "/video-calls/join", form);
     const admission = await ask().catch(async (error: SwitchboardError) => {
       if (!NEEDS_NEWER_TOKEN.has(error.code)) throw error;
-      if (session.identity?.isGuest) session.setIdentity(null);
+      if (session.identity?.isGuest) session.forgetGuest(form.roomId);
       // A removal refuses the tokens that were issued before it.
       else if (error.code === "REMOVED" && this.canRenew) await this.renew();
       else throw error;
@@ -62,7 +62,7 @@ export class Rest {
     if (admission.isGuest && !session.isProvided) {
       const token = admission.token ?? session.identity!.token;
       session.setIdentity({ user: admission.user!, token, isGuest: true, roomId: form.roomId });
-    }
+    } else session.forgetGuest(form.roomId);
     return { ...admission, roomId: form.roomId };
   }
 

@@ -9,7 +9,7 @@ import { Mesh, pageOf } from "./mesh.js";
 import { KINDS, Moderation, type MediaKind } from "./moderation.js";
 import type { MediaOf } from "./participant.js";
 import { RoomState, type RoomStatus } from "./room-state.js";
-import type { Session } from "./session.js";
+import type { Seat, Session } from "./session.js";
 import { EventQueue, emit, openSocket, sendVolatile, type Transport } from "./signaling.js";
 import type { JoinedSnapshot, MediaState } from "./types.js";
 
@@ -43,8 +43,9 @@ export type Ending = "left" | "ended" | "removed" | "banned" | "denied" | "chang
 export interface RoomOptions {
   url: URL;
   transports?: Transport[];
-  /** Holds the seat with its join token. */
   session: Session;
+  /** Seat of this room alone, with its join token. */
+  seat: Seat;
   local: LocalMedia;
   /** Most participants whose cameras are sent. */
   videoMax: number;
@@ -110,11 +111,11 @@ export class Room extends RoomState {
 
   /** @internal */
   constructor(options: RoomOptions) {
-    super(options.session.seat!.roomId);
+    super(options.seat.roomId);
     this.#options = options;
     this.#iceServers = options.iceServers;
     this.local = options.local;
-    this.#socket = openSocket(options.url, options.session, options.transports);
+    this.#socket = openSocket(options.url, options.session, options.seat, options.transports);
     this.#events = new EventQueue(this.#socket);
     this.chat = new Chat({
       send: (payload) => this.#events.send("chat:message", payload),
@@ -318,12 +319,12 @@ export class Room extends RoomState {
    * for a moment only.
    */
   async #joinRoom(renewed = false): Promise<void> {
-    const { seat } = this.#options.session;
+    const { seat } = this.#options;
     const { id } = this.#socket;
     // Another connection joins by itself.
     const isCurrent = () => this.status !== "over" && this.#socket.connected && this.#socket.id === id;
     try {
-      await persist(() => emit(this.#socket, "room:join", { roomId: seat!.roomId, token: seat!.joinToken }), isCurrent);
+      await persist(() => emit(this.#socket, "room:join", { roomId: seat.roomId, token: seat.joinToken }), isCurrent);
     } catch (error) {
       if (!isCurrent()) return;
       const refusal = asSwitchboardError(error);
@@ -436,7 +437,7 @@ export class Room extends RoomState {
   /** Keeps in the seat which devices are on, for a reloaded page. */
   #rememberDevices(): void {
     const { audioEnabled: audio, videoEnabled: video } = this.local.state;
-    this.#options.session.updateSeat({ media: { audio, video } });
+    this.#options.session.updateSeat(this.#options.seat, { media: { audio, video } });
   }
 
   #localChanged(): void {
@@ -515,7 +516,7 @@ export class Room extends RoomState {
     this.#events.drop(() => true);
     this.mesh?.close();
     this.local.stop();
-    this.#options.session.setSeat(null);
+    this.#options.session.closeSeat(this.#options.seat);
     this.#setStatus("over");
   }
 }

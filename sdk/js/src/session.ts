@@ -77,10 +77,18 @@ async function hold(tab: string): Promise<boolean> {
   });
 }
 
-/** Identity of the tab (account or guest) and its seat in a call. */
+/**
+ * Identity of the tab (account or guest) and its seat in a call. Each room of the page has a seat
+ * of its own; the latest one is stored.
+ */
 export class Session {
   identity: Identity | null;
+  /** Stored seat of the tab. */
   seat: Seat | null;
+  /** Seat from before a reload, until a room of this page takes it. */
+  #former: Seat | null;
+  /** Guests that this page is, by room: a guest has an identity for one room alone. */
+  #guests = new Map<string, Identity>();
   #storage = openStorage("sessionStorage");
   #shared = openStorage("localStorage");
   #provide: TokenProvider | null;
@@ -91,7 +99,8 @@ export class Session {
   constructor(provide: TokenProvider | null = null) {
     this.#provide = provide;
     this.identity = provide ? null : (read<Identity>(this.#storage, IDENTITY) ?? this.#sharedAccount());
-    this.seat = read(this.#storage, SEAT);
+    this.seat = this.#former = read<Seat>(this.#storage, SEAT);
+    this.#rememberGuest();
     if (!provide) globalThis.addEventListener?.("storage", ({ key }) => this.#storedElsewhere(key));
   }
 
@@ -105,9 +114,12 @@ export class Session {
     return this.identity && !this.identity.isGuest ? this.identity.user : null;
   }
 
-  /** Bearer token of the account or guest, or undefined for visitors. */
-  async token(): Promise<string | undefined> {
-    if (!this.#provide) return this.identity?.token;
+  /**
+   * Bearer token of the account or guest, or undefined for visitors.
+   * @param roomId room whose guest this page may be, although the tab has another identity now
+   */
+  async token(roomId = ""): Promise<string | undefined> {
+    if (!this.#provide) return (this.#guests.get(roomId) ?? this.identity)?.token;
     this.#provided ??= Promise.resolve(this.#provide());
     return this.#provided.catch((error) => {
       this.#provided = null;
@@ -131,9 +143,9 @@ export class Session {
   async #claim(): Promise<void> {
     const tab = this.#storage.getItem(TAB);
     if (tab && (await hold(tab))) return;
-    if (tab && this.seat) this.setSeat({ ...this.seat, pid: undefined });
+    if (tab && this.#former) this.updateSeat(this.#former, { pid: undefined });
     const own = randomId();
-    this.#storage.setItem(TAB, own);
+    this.#put(this.#storage, TAB, own);
     await hold(own);
   }
 
@@ -144,12 +156,34 @@ export class Session {
       if (shared?.signIn === this.identity.signIn) this.#shared.removeItem(ACCOUNT);
     }
     this.identity = identity;
+    this.#rememberGuest();
     this.#write(IDENTITY, identity);
     if (!identity?.signIn) return;
     const { user, token, refreshToken, signIn, at } = identity;
-    this.#shared.setItem(TOKENS + signIn, JSON.stringify({ token, refreshToken, at }));
-    this.#shared.setItem(ACCOUNT, JSON.stringify({ user, signIn }));
+    this.#put(this.#shared, TOKENS + signIn, JSON.stringify({ token, refreshToken, at }));
+    this.#put(this.#shared, ACCOUNT, JSON.stringify({ user, signIn }));
     this.#forgetOldTokens();
+  }
+
+  /** Makes a guest the guest of this room: the one that this page is there, or a new one. */
+  changeGuest(roomId: string): void {
+    if (!this.identity?.isGuest || this.identity.roomId === roomId) return;
+    this.setIdentity(this.#guests.get(roomId) ?? null);
+  }
+
+  /** Whether this page is a guest in a room. */
+  isGuestOf(roomId: string): boolean {
+    return this.#guests.has(roomId);
+  }
+
+  /** Forgets the guest that this page is in a room. */
+  forgetGuest(roomId: string): void {
+    this.#guests.delete(roomId);
+    if (this.identity?.isGuest && this.identity.roomId === roomId) this.setIdentity(null);
+  }
+
+  #rememberGuest(): void {
+    if (this.identity?.isGuest) this.#guests.set(this.identity.roomId!, this.identity);
   }
 
   /**
@@ -169,15 +203,36 @@ export class Session {
     await (navigator.locks ? navigator.locks.request(`switchboard.refresh.${signIn}`, run) : run());
   }
 
-  /** Stores the seat, so that a reloaded page can join again. */
-  setSeat(seat: Seat | null): void {
-    this.seat = seat;
-    this.#write(SEAT, seat);
+  /** Returns the seat in a room from before a reload, unless a room of this page has taken it. */
+  formerSeat(roomId: string): Seat | null {
+    return this.#former?.roomId === roomId ? this.#former : null;
   }
 
-  /** Merges fields into the seat, if there is one. */
-  updateSeat(fields: Partial<Seat>): void {
-    if (this.seat) this.setSeat({ ...this.seat, ...fields });
+  /**
+   * Makes the seat of a room, and stores it, so that a reloaded page can join again. Continues the
+   * seat from before a reload, once.
+   */
+  openSeat({ roomId, joinToken, title, passcode }: Seat): Seat {
+    const former = this.formerSeat(roomId);
+    this.#former = null;
+    title ??= former?.title;
+    passcode ??= former?.passcode;
+    this.seat = { ...former, roomId, joinToken, title, passcode };
+    this.#write(SEAT, this.seat);
+    return this.seat;
+  }
+
+  /** Merges fields into a seat. */
+  updateSeat(seat: Seat, fields: Partial<Seat>): void {
+    Object.assign(seat, fields);
+    if (this.seat === seat) this.#write(SEAT, seat);
+  }
+
+  /** Removes a seat from the storage, unless another room has stored its own since. */
+  closeSeat(seat: Seat): void {
+    if (this.seat !== seat) return;
+    this.seat = null;
+    this.#write(SEAT, null);
   }
 
   /** Returns the account that is signed in in this browser, with its latest tokens, or null. */
@@ -207,9 +262,13 @@ export class Session {
   }
 
   #write(key: string, value: unknown): void {
+    if (value === null) this.#storage.removeItem(key);
+    else this.#put(this.#storage, key, JSON.stringify(value));
+  }
+
+  #put(store: Store, key: string, text: string): void {
     try {
-      if (value === null) this.#storage.removeItem(key);
-      else this.#storage.setItem(key, JSON.stringify(value));
+      store.setItem(key, text);
     } catch {
       // The storage is full: the call goes on, and only a reload forgets.
     }

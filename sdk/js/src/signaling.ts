@@ -4,7 +4,7 @@ import { io, type Socket } from "socket.io-client";
 import { SwitchboardError, type Refusal } from "./errors.js";
 import type { ClientEvents } from "./generated/events.js";
 import { randomId } from "./random.js";
-import type { Session } from "./session.js";
+import type { Seat, Session } from "./session.js";
 
 const ACK_TIMEOUT_MS = 6_000;
 /** Events that wait for their acknowledgement at the same time. */
@@ -35,10 +35,10 @@ export type Answer = Record<string, any>;
  * Creates a socket that is not connected yet.
  * @param url address of the service; a path in it comes before `/socket.io/`
  */
-export function openSocket(url: URL, session: Session, transports?: Transport[]): Socket {
+export function openSocket(url: URL, session: Session, seat: Seat, transports?: Transport[]): Socket {
   // Private id of this page's session before a reload. It is sent once. After that the client sends
   // its own, which an explicit `pid` here would override.
-  let previousPid = session.seat?.pid;
+  let previousPid = seat.pid;
   const socket = io(url.origin, {
     path: new URL("socket.io/", url).pathname,
     autoConnect: false,
@@ -48,7 +48,7 @@ export function openSocket(url: URL, session: Session, transports?: Transport[])
     reconnectionDelayMax: 4_000,
     auth: (send) => {
       const pid = previousPid;
-      session.token().then(
+      session.token(seat.roomId).then(
         (token) => send({ token, ...(pid && { pid }) }),
         // The application could not give a token. The server's refusal says so.
         () => send({ ...(pid && { pid }) }),
@@ -61,7 +61,7 @@ export function openSocket(url: URL, session: Session, transports?: Transport[])
   packets.on("packet", ({ type, data }) => {
     if (type !== CONNECT) return;
     previousPid = undefined;
-    session.updateSeat({ pid: data?.pid });
+    session.updateSeat(seat, { pid: data?.pid });
   });
   return socket;
 }

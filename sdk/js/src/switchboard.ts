@@ -72,7 +72,7 @@ export class Switchboard {
     return this.#session.identity?.user ?? null;
   }
 
-  /** Seat that this tab had before it was reloaded, or null. */
+  /** Seat that this tab had before it was reloaded, then that of the latest room, or null. */
   get seat(): Readonly<Seat> | null {
     return this.#session.seat;
   }
@@ -127,7 +127,7 @@ export class Switchboard {
    * @throws {SwitchboardError} `CALL_NOT_FOUND`, `INVALID_PASSCODE`, `CALL_FULL`, `BANNED`, ...
    */
   async join(roomId: string, { local = new LocalMedia(), ...options }: JoinOptions = {}): Promise<Room> {
-    const seat = this.seat?.roomId === roomId ? this.seat : null;
+    const seat = this.#session.formerSeat(roomId);
     const admission = seat ?? (await this.admit(roomId, options));
     const { audio = false, video = false } = seat?.media ?? options;
     await local.start({ audio, video });
@@ -143,7 +143,8 @@ export class Switchboard {
 
   /**
    * Connects with an admission, or with the seat of this tab: the second half of `join`. The room
-   * is `connecting`; `room.ready` resolves when it is not any more.
+   * is `connecting`; `room.ready` resolves when it is not any more. A page may have several rooms.
+   * The devices are closed when this fails.
    */
   async connect(
     admission: Admission | Readonly<Seat>,
@@ -152,30 +153,30 @@ export class Switchboard {
     const session = this.#session;
     const { roomId, joinToken } = admission;
     const title = "call" in admission ? admission.call?.title : (admission as Seat).title;
-    const former = session.seat?.roomId === roomId ? session.seat : null;
-    session.setSeat({
-      ...former,
-      roomId,
-      joinToken,
-      title: title ?? former?.title,
-      passcode: passcode ?? former?.passcode,
-    });
-    // A duplicated tab is a participant of its own.
-    await session.claim();
-    const admit = async () => {
-      const { joinToken } = await this.admit(roomId, { name, passcode: session.seat?.passcode });
-      session.updateSeat({ joinToken });
-    };
-    return new Room({
-      url: this.url,
-      transports: this.#transports,
-      session,
-      local,
-      videoMax,
-      iceServers: ("iceServers" in admission && admission.iceServers) || [],
-      admit,
+    try {
+      // A duplicated tab is a participant of its own.
+      await session.claim();
+      const seat = session.openSeat({ roomId, joinToken, title, passcode });
+      const admit = async () => {
+        const { joinToken } = await this.admit(roomId, { name, passcode: seat.passcode });
+        session.updateSeat(seat, { joinToken });
+      };
       // A guest has no refresh token: another admission brings another token.
-      renew: () => (this.#rest.canRenew ? this.#rest.renew() : admit()),
-    });
+      const canRenew = () => this.#rest.canRenew && !session.isGuestOf(roomId);
+      return new Room({
+        url: this.url,
+        transports: this.#transports,
+        session,
+        seat,
+        local,
+        videoMax,
+        iceServers: ("iceServers" in admission && admission.iceServers) || [],
+        admit,
+        renew: () => (canRenew() ? this.#rest.renew() : admit()),
+      });
+    } catch (error) {
+      local.stop();
+      throw error;
+    }
   }
 }
