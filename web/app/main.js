@@ -20,6 +20,8 @@ let room = null;
 exposeDebugView(() => room);
 manageDevices(local);
 
+/** Number of times that the page went to an address. A step that began before it shows nothing. */
+let visits = 0;
 let shown = null;
 let make = null;
 
@@ -38,6 +40,7 @@ function show(maker) {
 }
 
 async function route() {
+  const visit = (visits += 1);
   const roomId = roomInLink(location.search);
   const { seat } = switchboard;
   if (!roomId) {
@@ -46,17 +49,20 @@ async function route() {
   } else if (seat?.roomId === roomId && switchboard.user) {
     // The page was reloaded during the call: return to the seat without asking the user.
     await local.start(seat.media);
-    await enter(seat);
+    // The user may have gone elsewhere while the devices were opened.
+    if (visit === visits) await enter(seat);
   } else {
     show(() => prejoinView({ switchboard, local, roomId, home: goHome, admitted: guarded(enter) }));
   }
 }
 
-/** An error of any kind is shown: the page never stays empty. */
+/** An error of any kind is shown, with the devices closed: the page never stays empty. */
 const guarded =
   (step) =>
   (...values) =>
     step(...values).catch((error) => {
+      room?.leave();
+      local.stop();
       show(() => failureView(error));
       throw error;
     });
@@ -73,7 +79,9 @@ function goHome() {
 
 /** Enters a room with an admission, or with the seat that this tab had before a reload. */
 async function enter(admission, { passcode } = {}) {
+  const visit = visits;
   const entered = await switchboard.connect(admission, { local, passcode });
+  if (visit !== visits) return entered.leave();
   room = entered;
   const { title = "" } = switchboard.seat;
   room.on("error", toastError);

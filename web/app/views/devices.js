@@ -11,6 +11,8 @@ const LABELS = { audio: "microphone", video: "camera" };
 const STATES = { audio: ["microphoneOn", "microphoneOff"], video: ["cameraIsOn", "cameraIsOff"] };
 const INPUTS = { audio: "audioinput", video: "videoinput", speaker: "audiooutput" };
 const METER_INTERVAL_MS = 100;
+/** Shortest time between two replacements of a device. One that ends sooner stays off. */
+const REPLACEMENT_INTERVAL_MS = 10_000;
 
 /**
  * Uses the devices that the user has chosen before. Replaces a device that is disconnected by
@@ -19,10 +21,14 @@ const METER_INTERVAL_MS = 100;
  */
 export function manageDevices(local) {
   for (const kind of ["audio", "video"]) local.useDevice(kind, preference(kind, ""));
+  const replacedAt = {};
   local.on("ended", async (kind, { enabled }) => {
     const device = deviceTitle(kind);
+    // A device that ends whenever it was opened would be opened again and again.
+    const isRepeated = performance.now() - replacedAt[kind] < REPLACEMENT_INTERVAL_MS;
     // Nobody wants to be heard because a muted microphone was unplugged.
-    if (!enabled) return toast(t("deviceLost", { device }));
+    if (!enabled || isRepeated) return toast(t("deviceLost", { device }));
+    replacedAt[kind] = performance.now();
     try {
       await (kind === "audio" ? local.setAudio(true) : local.setVideo(true));
       const { label } = kind === "audio" ? local.audioTrack : local.videoTrack;

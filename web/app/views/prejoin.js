@@ -87,6 +87,8 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
         if (GONE.has(error.code)) showNoCall();
         throw error;
       });
+      // The user has gone elsewhere meanwhile, and the devices were closed with the view.
+      if (closed) return;
       preview.keep();
       admitted(admission, { passcode });
     });
