@@ -108,6 +108,27 @@ describe("tokens of the application", { timeout: 280_000 }, () => {
     assert.equal(await asked(page), count + 1);
   });
 
+  test("a session that the server closes is brought back by another token once, not again and again", async () => {
+    const { roomId } = await newCall(host);
+    const { page, wire } = await blank(host.token);
+    let joins = 0;
+    wire.onPacket = (packet) => {
+      // The session is closed whenever it has a seat.
+      if (packet.startsWith('42["room:joined"')) {
+        joins += 1;
+        setTimeout(() => wire.closeSession(), 50);
+      }
+      return packet;
+    };
+    wire.onConnect = (packet) => {
+      const { pid, offset, ...auth } = JSON.parse(packet.slice(2));
+      return `40${JSON.stringify(auth)}`;
+    };
+    assert.equal(await join(page, roomId), "live");
+    await until("the room is over", () => page.evaluate(() => room.status === "over"));
+    assert.deepEqual([await page.evaluate(() => room.ending), joins], ["disconnected", 2]);
+  });
+
   test("a page returns although the application gives no token for a moment", async () => {
     const { roomId } = await newCall(host);
     const { page, wire } = await blank(host.token);
