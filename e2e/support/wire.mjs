@@ -56,6 +56,11 @@ export class Wire {
     this.#sockets.at(-1).send(`42${JSON.stringify([event, payload])}`);
   }
 
+  /** Closes the page's session in the server's place. */
+  closeSession() {
+    this.#sockets.at(-1).send("41");
+  }
+
   /** Cuts a connection: the latest one, or the one at this position in the order of opening. */
   async cut(position = -1) {
     await this.#sockets.at(position).close({ code: 4999, reason: "cut" });

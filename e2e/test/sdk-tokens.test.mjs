@@ -23,8 +23,8 @@ describe("tokens of the application", { timeout: 280_000 }, () => {
   });
 
   /**
-   * Opens a page that has the SDK, and its wire. `give` gives the token `window.token`, and
-   * `window.asked` counts how often.
+   * Opens a page that has the SDK, and its wire. `give` gives the token `window.token`, after
+   * `window.failures` times without one. `window.asked` counts how often.
    */
   async function blank(token) {
     const context = await browser.newContext();
@@ -36,7 +36,12 @@ describe("tokens of the application", { timeout: 280_000 }, () => {
       window.sdk = await import("/vendor/switchboard.js");
       window.asked = 0;
       window.token = given;
-      window.give = async () => ((window.asked += 1), window.token);
+      window.failures = 0;
+      window.give = async () => {
+        window.asked += 1;
+        if (window.failures-- > 0) throw new Error("no backend");
+        return window.token;
+      };
       window.switchboard = new sdk.Switchboard(location.origin, { token: give, transports: ["websocket"] });
     }, token);
     return { page, wire };
@@ -101,6 +106,44 @@ describe("tokens of the application", { timeout: 280_000 }, () => {
     await until("the room is over", () => page.evaluate(() => room.status === "over"));
     assert.equal(await page.evaluate(() => room.ending.code), "TOKEN_INVALID");
     assert.equal(await asked(page), count + 1);
+  });
+
+  test("a session that the server closes is brought back by another token once, not again and again", async () => {
+    const { roomId } = await newCall(host);
+    const { page, wire } = await blank(host.token);
+    let joins = 0;
+    wire.onPacket = (packet) => {
+      // The session is closed whenever it has a seat.
+      if (packet.startsWith('42["room:joined"')) {
+        joins += 1;
+        setTimeout(() => wire.closeSession(), 50);
+      }
+      return packet;
+    };
+    wire.onConnect = (packet) => {
+      const { pid, offset, ...auth } = JSON.parse(packet.slice(2));
+      return `40${JSON.stringify(auth)}`;
+    };
+    assert.equal(await join(page, roomId), "live");
+    await until("the room is over", () => page.evaluate(() => room.status === "over"));
+    assert.deepEqual([await page.evaluate(() => room.ending), joins], ["disconnected", 2]);
+  });
+
+  test("a page returns although the application gives no token for a moment", async () => {
+    const { roomId } = await newCall(host);
+    const { page, wire } = await blank(host.token);
+    assert.equal(await join(page, roomId), "live");
+    const seat = () => page.evaluate(() => room.selfId);
+    const former = await seat();
+    let connections = 0;
+    wire.onConnect = (packet) => ((connections += 1), packet);
+    await page.evaluate(() => void (window.failures = 2));
+    refuse(wire, "TOKEN_EXPIRED");
+    await wire.cut();
+    await until("a connection was refused", () => connections > 0);
+    await back(page);
+    assert.equal(await seat(), former);
+    assert.equal(connections, 2, "no connection without a token");
   });
 
   test("a request that is refused because of the token is sent once more with another token", async () => {

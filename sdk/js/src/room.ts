@@ -9,8 +9,7 @@ import { Mesh, pageOf } from "./mesh.js";
 import { KINDS, Moderation, type MediaKind } from "./moderation.js";
 import type { MediaOf } from "./participant.js";
 import { RoomState, type RoomStatus } from "./room-state.js";
-import type { Seat, Session } from "./session.js";
-import { EventQueue, emit, openSocket, sendVolatile, type Transport } from "./signaling.js";
+import { EventQueue, emit, openSocket, sendVolatile, type SocketOptions } from "./signaling.js";
 import type { JoinedSnapshot, MediaState } from "./types.js";
 
 // Refusals that a new admission resolves: the old one expired or belonged to an earlier sign-in.
@@ -40,12 +39,7 @@ const NOT_SHOWN = new Set(["PEER_NOT_FOUND", "NOT_IN_ROOM", "UNREACHABLE", "LEFT
 export type Ending = "left" | "ended" | "removed" | "banned" | "denied" | "changed" | "elsewhere" | "disconnected";
 
 /** @internal */
-export interface RoomOptions {
-  url: URL;
-  transports?: Transport[];
-  session: Session;
-  /** Seat of this room alone, with its join token. */
-  seat: Seat;
+export interface RoomOptions extends SocketOptions {
   local: LocalMedia;
   /** Most participants whose cameras are sent. */
   videoMax: number;
@@ -115,7 +109,10 @@ export class Room extends RoomState {
     this.#options = options;
     this.#iceServers = options.iceServers;
     this.local = options.local;
-    this.#socket = openSocket(options.url, options.session, options.seat, options.transports);
+    this.#socket = openSocket(options, (error) => {
+      // The application's backend may be back in a moment.
+      void this.#notConnected({ message: `no token: ${error}`, data: { code: "UNREACHABLE" } });
+    });
     this.#events = new EventQueue(this.#socket);
     this.chat = new Chat({
       send: (payload) => this.#events.send("chat:message", payload),
@@ -420,7 +417,7 @@ export class Room extends RoomState {
     if (!this.#isOver()) this.#socket.connect();
   }
 
-  async #notConnected(error: Error & { data?: { code?: string; retryAfter?: number } }): Promise<void> {
+  async #notConnected(error: { message: string; data?: { code?: string; retryAfter?: number } }): Promise<void> {
     if (this.#isOver() || this.#socket.active) return;
     const refusal = new SwitchboardError({ ...error.data, message: error.message });
     if (refusal.isTemporary && this.#refusals < PAUSES_MS.length) {

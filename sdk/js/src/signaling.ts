@@ -31,11 +31,20 @@ const CONNECT = 0;
 
 export type Answer = Record<string, any>;
 
+export interface SocketOptions {
+  /** Address of the service; a path in it comes before `/socket.io/`. */
+  url: URL;
+  transports?: Transport[];
+  session: Session;
+  /** Seat of the room alone, with its join token. */
+  seat: Seat;
+}
+
 /**
  * Creates a socket that is not connected yet.
- * @param url address of the service; a path in it comes before `/socket.io/`
+ * @param noToken called when the application could not give a token, with the socket disconnected
  */
-export function openSocket(url: URL, session: Session, seat: Seat, transports?: Transport[]): Socket {
+export function openSocket({ url, transports, session, seat }: SocketOptions, noToken: (error: unknown) => void): Socket {
   // Private id of this page's session before a reload. It is sent once. After that the client sends
   // its own, which an explicit `pid` here would override.
   let previousPid = seat.pid;
@@ -50,8 +59,11 @@ export function openSocket(url: URL, session: Session, seat: Seat, transports?: 
       const pid = previousPid;
       session.token(seat.roomId).then(
         (token) => send({ token, ...(pid && { pid }) }),
-        // The application could not give a token. The server's refusal says so.
-        () => send({ ...(pid && { pid }) }),
+        // Without a token the server would take the page for a visitor, who has no seat.
+        (error) => {
+          socket.disconnect();
+          noToken(error);
+        },
       );
     },
   });

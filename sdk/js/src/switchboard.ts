@@ -11,7 +11,8 @@ import type { Admission, CallRecord, NewCall, User } from "./types.js";
 export interface SwitchboardOptions {
   /**
    * Access token of the user, or a function that gives one. It is called again when the token has
-   * expired or is refused (`KEY_REVOKED`, `TOKEN_INVALID`): then it must give another one.
+   * expired or is refused (`KEY_REVOKED`, `TOKEN_INVALID`): then it must give another one. While a
+   * room returns from a lost connection, a function that fails is called again for up to 40 s.
    * Without it the user signs in with `signIn`, or joins public calls as a guest.
    */
   token?: string | TokenProvider;
