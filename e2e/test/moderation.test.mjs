@@ -397,7 +397,6 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
       { maxParticipants: 2.5 },
       { maxParticipants: "4" },
       { settings: { chatEnabled: "no" } },
-      { settings: { chatEnabled: null } },
       { settings: [] },
     ]) {
       await refused(hostClient, "room:update", payload, "VALIDATION_ERROR");

@@ -298,7 +298,7 @@ impl Fields {
         let url = self.optional_line(field, 1..=max);
         self.describe(
             field,
-            || json!({ "type": "string", "format": "uri", "pattern": "^https?://", "maxLength": max }),
+            || json!({ "type": "string", "format": "iri", "pattern": "^https?://", "maxLength": max }),
         );
         if url.as_deref().is_some_and(|url| !is_web_url(url)) {
             self.reject(field, "must be an http or https URL");

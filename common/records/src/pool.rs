@@ -49,6 +49,14 @@ impl Share {
     }
 }
 
+/// Reasons to refuse an operation.
+const QUEUE_FULL: &str = "queue_full";
+const TIMEOUT: &str = "timeout";
+
+fn refused(share: Share, reason: &'static str) -> metrics::Counter {
+    metrics::counter!("switchboard_mongodb_refused_total", "share" => share.name(), "reason" => reason)
+}
+
 /// Slots for operations. Clones share them.
 #[derive(Clone)]
 pub(super) struct Pool(Arc<[Slots; 3]>);
@@ -76,6 +84,12 @@ impl Pool {
     pub(super) fn new(connections: u32) -> Self {
         let all = usize::try_from(connections).unwrap_or(usize::MAX);
         let quarter = all / 4;
+        for share in [Share::Requests, Share::Lists, Share::Recording] {
+            for reason in [QUEUE_FULL, TIMEOUT] {
+                // So that the series are there before the first refusal.
+                refused(share, reason).increment(0);
+            }
+        }
         // In the order of `Share`.
         Self(Arc::new([Slots::new(all - 2 * quarter, 1_024), Slots::new(quarter, 64), Slots::new(quarter, 256)]))
     }
@@ -93,8 +107,7 @@ impl Pool {
         operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
     ) -> Result<T, RecordsError> {
         let slot = self.slot(share, timeouts).await.map_err(|reason| {
-            metrics::counter!("switchboard_mongodb_refused_total", "share" => share.name(), "reason" => reason)
-                .increment(1);
+            refused(share, reason).increment(1);
             RecordsError::Unavailable(format!("no free connection: {reason}"))
         })?;
         let running = tokio::spawn(async move {
@@ -115,10 +128,10 @@ impl Pool {
         if let Ok(slot) = Arc::clone(&slots.running).try_acquire_owned() {
             return Ok(slot);
         }
-        let _place = slots.waiting.try_acquire().map_err(|_| "queue_full")?;
+        let _place = slots.waiting.try_acquire().map_err(|_| QUEUE_FULL)?;
         match timeout(timeouts.operation, Arc::clone(&slots.running).acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),
-            _ => Err("timeout"),
+            _ => Err(TIMEOUT),
         }
     }
 }
