@@ -66,6 +66,8 @@ pub async fn run(
         served = serve(&config, listeners.clients, ready, started, &background, &stop) => served,
         () = stop_timeout(&stop) => background.outcome().map_err(Into::into),
     };
+    // Also after a failed start, so that the end of the admin listener is no failure of its own.
+    stop.cancel();
     done.cancel();
     admin.wait().await?;
     served

@@ -51,6 +51,22 @@ async fn all_invalid_settings_are_reported_together_and_the_exit_code_is_64() {
 }
 
 #[tokio::test]
+async fn a_start_that_fails_names_its_cause_and_the_exit_code_is_1() {
+    let output = api()
+        .env("NODE_ENV", "development")
+        .env("API_PORT", ports::free().unwrap().to_string())
+        .env("METRICS_PORT", ports::free().unwrap().to_string())
+        .env("MONGODB_URI", "mongodb://127.0.0.1:1/calls?authMechanism=NONE")
+        .output()
+        .await
+        .unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("service failed") && log.contains("MONGODB_URI"), "{log}");
+    assert!(!log.contains("ended early"), "{log}");
+}
+
+#[tokio::test]
 async fn the_process_is_ready_when_redis_and_mongodb_answer_and_stops_cleanly_on_a_signal() {
     let mut mongo = Mongo::start().await.unwrap();
     let redis = RedisServer::start().await.unwrap();
