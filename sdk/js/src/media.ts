@@ -43,6 +43,8 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
   #chosen: Record<DeviceKind, string | undefined> = { audio: undefined, video: undefined };
   /** Number of calls of `stop`. A device that opens after such a call is released. */
   #stops = 0;
+  /** How often each kind was switched off. A device that opens after that is released, too. */
+  #offs: Record<DeviceKind, number> = { audio: 0, video: 0 };
 
   get audioTrack(): MediaStreamTrack | null {
     return this.stream.getAudioTracks()[0] ?? null;
@@ -68,9 +70,9 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
   async start({ audio = true, video = true } = {}): Promise<Partial<Record<DeviceKind, SwitchboardError>>> {
     const errors: Partial<Record<DeviceKind, SwitchboardError>> = {};
     const open = (kind: DeviceKind) => this.#open(kind).catch((error) => void (errors[kind] = error));
-    const stops = this.#stops;
+    const [stops, offs] = [this.#stops, this.#offs.video];
     if (audio && !this.audioTrack) await open("audio");
-    if (video && !this.videoTrack && stops === this.#stops) await open("video");
+    if (video && !this.videoTrack && stops === this.#stops && offs === this.#offs.video) await open("video");
     this.#changed();
     return errors;
   }
@@ -80,13 +82,15 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
    * @throws {SwitchboardError} `DEVICE_DENIED`, `DEVICE_MISSING`, `DEVICE_BUSY`, `INSECURE_ORIGIN`
    */
   async setAudio(enabled: boolean): Promise<void> {
+    if (!enabled) this.#offs.audio += 1;
     if (enabled && !this.audioTrack) await this.#open("audio");
-    if (this.audioTrack) this.audioTrack.enabled = enabled;
+    else if (this.audioTrack) this.audioTrack.enabled = enabled;
     this.#changed();
   }
 
   /** Turns the camera on or off. @throws {SwitchboardError} as `setAudio` */
   async setVideo(enabled: boolean): Promise<void> {
+    if (!enabled) this.#offs.video += 1;
     if (enabled && !this.videoTrack) await this.#open("video");
     if (!enabled) this.#drop(this.videoTrack);
     this.#changed();
@@ -140,11 +144,14 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
     this.#changed();
   }
 
-  /** Switches off these media. */
+  /** Switches off these media, also those that are being opened. */
   withdraw(fields: readonly (keyof MediaState)[]): void {
     const { state } = this;
-    if (fields.includes("audioEnabled") && state.audioEnabled) void this.setAudio(false);
-    if (fields.includes("videoEnabled") && state.videoEnabled) void this.setVideo(false);
+    for (const [kind, field] of [["audio", "audioEnabled"], ["video", "videoEnabled"]] as const) {
+      if (!fields.includes(field)) continue;
+      this.#offs[kind] += 1;
+      if (state[field]) void (kind === "audio" ? this.setAudio(false) : this.setVideo(false));
+    }
     if (fields.includes("screenShareEnabled")) this.stopScreen();
   }
 
@@ -158,7 +165,7 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
 
   async #open(kind: DeviceKind): Promise<void> {
     const chosen = this.#chosen[kind];
-    const stops = this.#stops;
+    const [stops, offs] = [this.#stops, this.#offs[kind]];
     const wanted = kind === "audio" ? MICROPHONE : CAMERA;
     const devices = mediaDevices();
     // With `ideal` in place of `exact`, Chromium opens its default microphone.
@@ -173,8 +180,9 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
         throw deviceError(error);
       });
     const release = () => opened.getTracks().forEach((track) => track.stop());
-    // The media were released meanwhile, or another request was faster.
-    if (stops !== this.#stops || (kind === "audio" ? this.audioTrack : this.videoTrack)) return release();
+    // The media were released or switched off meanwhile, or another request was faster.
+    const isUnwanted = stops !== this.#stops || offs !== this.#offs[kind];
+    if (isUnwanted || (kind === "audio" ? this.audioTrack : this.videoTrack)) return release();
     // Another device was chosen meanwhile.
     if (chosen !== this.#chosen[kind]) {
       release();
