@@ -151,7 +151,7 @@ DEPENDENCIES = Dashboard("dependencies", "Dependencies", "Redis and MongoDB, mea
         Panel("By script", "ops", {"{{script}}": rate("switchboard_redis_calls_total", "script")}),
         Panel("Retried or failed", "ops", {"{{script}}, {{outcome}}": rate("switchboard_redis_calls_total", "script, outcome", 'outcome!="answered"')}),
         Panel("Queued", "short", {"{{instance}}": gauge("switchboard_redis_lane_queue_depth", "instance")}),
-        Panel("Refused", "ops", {"{{reason}}": rate("switchboard_redis_lane_refused_total", "reason")}),
+        Panel("Refused", "ops", {"{{reason}}": rate("switchboard_redis_lane_refused_total", "reason"), "resumes": rate("switchboard_replays_refused_total")}),
         Panel("Connections", "ops", {"reconnects": rate("switchboard_redis_lane_reconnects_total"), "failovers": rate("switchboard_redis_takeovers_total")}),
     ]),
     Row("MongoDB", [

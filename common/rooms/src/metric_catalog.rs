@@ -30,6 +30,11 @@ pub const METRICS: &[Metric] = &[
         Each("reason", &["full", "late"]),
         "Requests refused: the queue was full, or the answer was late",
     ),
+    counter(
+        "switchboard_replays_refused_total",
+        One,
+        "Resumes refused, because 64 others read their room's log and none ended in time",
+    ),
     counter("switchboard_redis_lane_reconnects_total", One, "Connections for requests that were lost and opened again"),
     counter("switchboard_redis_takeovers_total", One, "Times that another Redis server took over partitions"),
     gauge(

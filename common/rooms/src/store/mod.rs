@@ -251,7 +251,10 @@ impl Rooms {
         let limit = self.options().lanes.queue_time;
         match timeout(limit, self.inner.replays.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(StoreError::Unavailable),
+            Ok(Err(_)) | Err(_) => {
+                metrics::counter!("switchboard_replays_refused_total").increment(1);
+                Err(StoreError::Unavailable)
+            }
         }
     }
 
